@@ -14,4 +14,8 @@
 //!
 //! `load` and `hpa` know nothing of each other; `scale` knows `load` and `spec`.
 
+pub mod hpa;
+pub mod load;
+pub mod scale;
+pub mod spec;
 pub mod units;

@@ -292,7 +292,7 @@ impl Quantity {
     pub fn at_least(value: f64) -> Option<Self> {
         let milli = (value * 1000.0).ceil();
         // 2^63 is the first double beyond an i64.
-        (milli >= 0.0 && milli < 9_223_372_036_854_775_808.0).then_some(Self(milli as i64))
+        (0.0..9_223_372_036_854_775_808.0).contains(&milli).then_some(Self(milli as i64))
     }
 
     /// Thousandths.
@@ -431,7 +431,10 @@ text_unit!(Time, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})
 text_unit!(Quantity, r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$");
 text_unit!(Percent, r"^[0-9]+(\.[0-9]+)?%$");
 
-/// A finite number that is never negative, in the unit that its name and doc give.
+/// Largest amount that is taken for true: a counter of doubles loses single events at 2^53, some 10^16.
+const MAX_AMOUNT: f64 = 1e15;
+
+/// A number from 0 to 10^15, in the unit that its name and doc give.
 macro_rules! amount {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -443,12 +446,26 @@ macro_rules! amount {
             /// None of it.
             pub const ZERO: Self = Self(0.0);
 
-            const EXPECTED: &str = "a finite number that is not negative";
+            const EXPECTED: &str = "a number between 0 and 10^15";
 
-            /// `value`, if it is finite and not negative.
+            /// `value`, if it lies between 0 and 10^15.
+            ///
+            /// # Errors
+            /// For any other value, NaN among them.
             pub fn new(value: f64) -> Result<Self, UnitError> {
+                if (0.0..=MAX_AMOUNT).contains(&value) {
+                    Ok(Self::saturating(value))
+                } else {
+                    Err(UnitError::new(value, Self::EXPECTED))
+                }
+            }
+
+            /// The amount nearest to `value`, which must not be NaN: for sums and products of checked amounts, which only
+            /// rounding or sheer size can take out of range.
+            pub fn saturating(value: f64) -> Self {
+                debug_assert!(!value.is_nan());
                 // Adding zero turns a negative zero into a plain one.
-                if value.is_finite() && value >= 0.0 { Ok(Self(value + 0.0)) } else { Err(UnitError::new(value, Self::EXPECTED)) }
+                Self(value.clamp(0.0, MAX_AMOUNT) + 0.0)
             }
 
             /// The number, in the unit of the type.
@@ -555,7 +572,7 @@ mod tests {
 
     #[test]
     fn amounts_refuse_what_is_not_an_amount() {
-        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.1] {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.1, 1.1e15] {
             assert!(Rate::new(value).is_err(), "{value}");
         }
         assert!(Rate::new(-0.0).unwrap().get().is_sign_positive());

@@ -1,1 +1,11 @@
-//! x
+//! Plimsoll's adapter: everything that touches a cluster, a network or a clock.
+//!
+//! ```text
+//! collect ──Sample──▶ engine ──Decision──▶ board ──▶ external   external.metrics.k8s.io over TLS
+//!                                                └──▶ ops        own /metrics, health
+//! ```
+//!
+//! `collect` writes samples, `engine` turns them into decisions, the others only read the board.
+
+pub mod clock;
+pub mod engine;

@@ -1,0 +1,102 @@
+//! The one clock at the edge. Everything else in the adapter is told the time.
+//!
+//! It follows the monotonic clock from the wall's reading at the start, so it never steps. It can run faster than the
+//! world, which compresses the demo's timers and timestamps alike, or stand still until a test moves it.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use plimsoll::units::{Span, Time};
+use tokio::sync::watch;
+
+/// Tells the time and waits for it. Cheap to clone; clones tell the same time.
+#[derive(Debug, Clone)]
+pub struct Clock(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Running { started: Instant, at_start: Time, speed: f64 },
+    Manual(watch::Receiver<Time>),
+}
+
+/// Moves a clock that stands still.
+#[derive(Debug)]
+pub struct Hand(watch::Sender<Time>);
+
+#[expect(clippy::disallowed_methods, reason = "this is the one Clock")]
+fn wall() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one Clock")]
+fn monotonic() -> Instant {
+    Instant::now()
+}
+
+impl Clock {
+    /// The world's time.
+    pub fn system() -> Self {
+        Self::compressed(1.0)
+    }
+
+    /// A clock on which `speed` seconds pass in each second of the world; `speed` above zero.
+    pub fn compressed(speed: f64) -> Self {
+        Self(Kind::Running { started: monotonic(), at_start: wall(), speed })
+    }
+
+    /// A clock that stands at `time` until its hand moves.
+    pub fn manual(time: Time) -> (Self, Hand) {
+        let (sender, receiver) = watch::channel(time);
+        (Self(Kind::Manual(receiver)), Hand(sender))
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> Time {
+        match &self.0 {
+            Kind::Running { started, at_start, speed } => {
+                let elapsed = monotonic().duration_since(*started);
+                *at_start + Span::from_secs_f64(elapsed.as_secs_f64() * speed)
+            }
+            Kind::Manual(time) => *time.borrow(),
+        }
+    }
+
+    /// The instant, on this clock, that others call `wall`. The wall may have stepped since the start; rates must not
+    /// notice, and ages of processes must.
+    pub fn from_wall(&self, wall_time: Time) -> Time {
+        match &self.0 {
+            Kind::Running { speed: 1.0, .. } => self.now() + (wall_time - wall()),
+            _ => wall_time,
+        }
+    }
+
+    /// Time in the world that `span` takes on this clock. A clock that stands still takes the world's.
+    pub fn in_world(&self, span: Span) -> Duration {
+        let speed = if let Kind::Running { speed, .. } = &self.0 { *speed } else { 1.0 };
+        Duration::try_from_secs_f64(span.as_secs_f64() / speed).unwrap_or_default()
+    }
+
+    /// Returns when the clock shows `time`.
+    pub async fn sleep_until(&self, time: Time) {
+        match &self.0 {
+            Kind::Running { .. } => tokio::time::sleep(self.in_world(time - self.now())).await,
+            Kind::Manual(now) => {
+                // A hand that was let go never moves the clock again.
+                if now.clone().wait_for(|now| *now >= time).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+}
+
+impl Hand {
+    /// Moves the clock forward to `time`.
+    pub fn set(&self, time: Time) {
+        self.0.send_if_modified(|now| {
+            let forward = time > *now;
+            *now = time.max(*now);
+            forward
+        });
+    }
+}

@@ -1,0 +1,23 @@
+//! How much work arrives.
+//!
+//! ```text
+//! Reading ─▶ Counters ─▶ Sample ─▶ offered ─▶ Load { MetricsQPS, standard error, classes, congestion }
+//!            counters    what was    edges and weights, silent pods,
+//!            to rates    seen        rejections, growing queues
+//! ```
+//!
+//! A [`Sample`] holds evidence only: what each pod showed, over which window. What is inferred from it (silent
+//! pods, offered instead of served) is inferred in [`FixedWeights::load`], so that a recorded sample can be judged again
+//! by a newer version. Nothing here takes an unknown for a zero.
+
+mod classes;
+mod counters;
+mod offered;
+mod sample;
+mod weights;
+
+pub use classes::{Edges, EdgesError};
+pub use counters::{Counters, HistogramCounts, Reading, ReadingError, ReadyPods};
+pub use offered::{ClassLoad, Congestion, Load};
+pub use sample::{Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
+pub use weights::{FixedWeights, MAX_WEIGHT, WeightsError};

@@ -1,0 +1,148 @@
+//! The seam between whoever measures and whoever decides: what was seen of a workload, and nothing inferred.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::counters::{ReadingError, check_bounds};
+use crate::units::{Cores, Rate, Span, Time};
+
+/// The schema number that a [`Sample`] of this version carries.
+pub const SAMPLE_SCHEMA: u32 = 1;
+
+/// Label names and values, in the order of the names.
+pub type Labels = BTreeMap<String, String>;
+
+/// What was seen of one workload at one instant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Number of the record's schema: [`SAMPLE_SCHEMA`].
+    pub schema: u32,
+    /// When it was put together.
+    pub at: Time,
+    /// How many pods there are, and in which state.
+    pub pods: Pods,
+    /// The rates: one group a pod when pods are scraped, one in all when a metrics server has aggregated.
+    pub groups: Vec<Group>,
+}
+
+/// How many pods a workload has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pods {
+    /// The scale's `spec.replicas`: what the last decision asked for, during a rollout's surge too.
+    pub replicas: u32,
+    /// Pods that take requests.
+    pub ready: u32,
+    /// Pods on their way to being ready.
+    pub warming: u32,
+    /// Ready pods that do not tell their load although they should: they did before, or had the time to.
+    pub silent: u32,
+}
+
+/// The rates of one pod, or of several that somebody else has added up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// How many pods these rates are the sum of.
+    pub pods: u32,
+    /// The pod fell silent: this is the last that it told.
+    pub silent: bool,
+    /// Time that the rates were taken over.
+    pub window: Span,
+    /// Request rates by duration, one entry for each set of labels.
+    pub histograms: Vec<HistogramRates>,
+    /// CPU used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cores>,
+    /// CPU that one pod may use at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores_per_pod: Option<Cores>,
+    /// Requests inside the pods, where a gauge tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<InFlight>,
+    /// Requests turned away for lack of capacity, per second, where a counter tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Rate>,
+}
+
+/// Requests that are being served or queued.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// How many at the window's end.
+    pub now: f64,
+    /// How many more than at its beginning; negative when a queue drained.
+    pub change: f64,
+}
+
+/// Completed requests per second by duration: bucket `i` holds durations in `(le[i-1], le[i]]` seconds, the last
+/// one everything longer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawHistogramRates")]
+pub struct HistogramRates {
+    labels: Labels,
+    le: Vec<f64>,
+    rates: Vec<Rate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busy: Option<Rate>,
+}
+
+impl HistogramRates {
+    /// `le` are the finite upper bounds, ascending; `rates` has one entry more. `busy` is the sum of the durations
+    /// that ended per second, in seconds, where known.
+    ///
+    /// # Errors
+    /// Bounds that are not ascending and finite, or as many rates as there should not be.
+    pub fn new(
+        labels: Labels,
+        le: Vec<f64>,
+        rates: Vec<Rate>,
+        busy: Option<Rate>,
+    ) -> Result<Self, ReadingError> {
+        check_bounds(&le)?;
+        if rates.len() != le.len() + 1 {
+            return Err(ReadingError::BucketCount { expected: le.len() + 1, found: rates.len() });
+        }
+        Ok(Self { labels, le, rates, busy })
+    }
+
+    /// The labels that these requests share.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Finite upper bounds in seconds, ascending.
+    pub fn le(&self) -> &[f64] {
+        &self.le
+    }
+
+    /// Requests per second in each bucket, not cumulative.
+    pub fn rates(&self) -> &[Rate] {
+        &self.rates
+    }
+
+    /// Sum of the durations that ended per second, in seconds.
+    pub fn busy(&self) -> Option<Rate> {
+        self.busy
+    }
+
+    /// All requests per second.
+    pub fn total(&self) -> f64 {
+        self.rates.iter().map(|r| r.get()).sum()
+    }
+}
+
+#[derive(Deserialize)]
+struct RawHistogramRates {
+    labels: Labels,
+    le: Vec<f64>,
+    rates: Vec<Rate>,
+    #[serde(default)]
+    busy: Option<Rate>,
+}
+
+impl TryFrom<RawHistogramRates> for HistogramRates {
+    type Error = ReadingError;
+
+    fn try_from(raw: RawHistogramRates) -> Result<Self, ReadingError> {
+        Self::new(raw.labels, raw.le, raw.rates, raw.busy)
+    }
+}

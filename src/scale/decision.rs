@@ -1,0 +1,245 @@
+//! The record of one decision: what was known, what was proposed, what changed it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::load::{Congestion, Load, Pods};
+use crate::spec::Mode;
+use crate::units::{MetricsQps, Span, Time};
+
+/// The schema number that a [`Decision`] of this version carries.
+pub const DECISION_SCHEMA: u32 = 1;
+
+/// One decision about one workload, with its whole reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// Number of the record's schema: [`DECISION_SCHEMA`].
+    pub schema: u32,
+    /// When it was made.
+    pub at: Time,
+    /// The mode that the user set.
+    pub mode: Mode,
+    /// Never fewer replicas than this.
+    pub min_replicas: u32,
+    /// Never more replicas than this.
+    pub max_replicas: u32,
+    /// What one ready pod should carry.
+    pub capacity: Capacity,
+    /// The newest sample, if there ever was one.
+    pub evidence: Option<Evidence>,
+    /// The replicas, or why there is no opinion.
+    pub outcome: Outcome,
+}
+
+/// What one ready pod should carry, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// MetricsQPS per ready pod; above zero.
+    pub per_pod: MetricsQps,
+    /// Where the number comes from.
+    pub source: CapacitySource,
+}
+
+/// Where a capacity comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CapacitySource {
+    /// The user gave it.
+    Given,
+}
+
+/// What a decision rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// When the sample was put together.
+    pub sampled_at: Time,
+    /// The pods at that time.
+    pub pods: Pods,
+}
+
+/// The replicas, or why there is no opinion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// So many replicas are wanted.
+    Desired(Desired),
+    /// The load is not known: whoever asks gets an error, and the replicas stay.
+    NoOpinion(NoOpinion),
+}
+
+/// So many replicas, and how the number came about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Desired {
+    /// The replicas wanted.
+    pub replicas: u32,
+    /// ⌈load / capacity⌉.
+    pub reactive: u32,
+    /// ⌈bound / capacity⌉; none while there is no forecast.
+    pub proactive: Option<u32>,
+    /// The load that the sample shows.
+    pub load: Load,
+    /// Upper quantile of the load over the horizon; the load itself while there is no forecast.
+    pub bound: MetricsQps,
+    /// What was proposed and what changed it, in order; the last one's replicas are the decision's.
+    pub steps: Vec<Step>,
+    /// From then on nothing may be served from this decision: its sample is too old.
+    pub valid_until: Time,
+}
+
+/// One named step of a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Replicas after this step.
+    pub replicas: u32,
+    /// What it was.
+    pub kind: StepKind,
+}
+
+/// What may propose or change a number of replicas. The text form is a sentence for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StepKind {
+    /// The present load over the capacity.
+    Load {
+        /// The load.
+        metricsqps: MetricsQps,
+        /// The capacity of one pod.
+        per_pod: MetricsQps,
+    },
+    /// Mode `ScaleUpOnly` never lowers.
+    ScaleUpOnly,
+    /// Some pods have not told their load yet.
+    WarmingUp {
+        /// How many.
+        pods: u32,
+    },
+    /// Some pods fell silent.
+    Silent {
+        /// How many.
+        pods: u32,
+    },
+    /// Demand is at least what was seen.
+    Congested {
+        /// What says so.
+        signs: Vec<Congestion>,
+    },
+    /// The load was unknown for so long that the HPA has forgotten what it wanted before.
+    AfterOutage {
+        /// Until when nothing is lowered.
+        until: Time,
+    },
+    /// The lower bound.
+    MinReplicas,
+    /// The upper bound.
+    MaxReplicas,
+}
+
+impl StepKind {
+    /// A CamelCase word for labels and conditions.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Load { .. } => "Load",
+            Self::ScaleUpOnly => "ScaleUpOnly",
+            Self::WarmingUp { .. } => "WarmingUp",
+            Self::Silent { .. } => "Silent",
+            Self::Congested { .. } => "Congested",
+            Self::AfterOutage { .. } => "AfterOutage",
+            Self::MinReplicas => "MinReplicas",
+            Self::MaxReplicas => "MaxReplicas",
+        }
+    }
+}
+
+impl fmt::Display for StepKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load { metricsqps, per_pod } => {
+                write!(f, "load of {:.1} MetricsQPS at {} a pod", metricsqps.get(), per_pod)
+            }
+            Self::ScaleUpOnly => f.write_str("mode ScaleUpOnly never lowers"),
+            Self::WarmingUp { pods } => write!(f, "{} not told the load yet", some_pods(*pods)),
+            Self::Silent { pods } => write!(f, "{} fallen silent", some_pods(*pods)),
+            Self::Congested { signs } => {
+                f.write_str("congested: ")?;
+                for (i, sign) in signs.iter().enumerate() {
+                    write!(f, "{}{sign}", if i == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Self::AfterOutage { until } => write!(f, "after an outage nothing is lowered until {until}"),
+            Self::MinReplicas => f.write_str("minReplicas"),
+            Self::MaxReplicas => f.write_str("maxReplicas"),
+        }
+    }
+}
+
+fn some_pods(pods: u32) -> String {
+    if pods == 1 { "1 pod has".into() } else { format!("{pods} pods have") }
+}
+
+impl fmt::Display for Congestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejecting { share } => write!(f, "{:.1} % of requests are turned away", share * 100.0),
+            Self::QueueGrowing { rate } => write!(f, "the queue grows by {rate:.1} requests a second"),
+        }
+    }
+}
+
+/// Why the load is not known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NoOpinion {
+    /// Nothing was measured yet.
+    NoSample,
+    /// Pods were read, but a rate takes two readings.
+    NoRate,
+    /// There is no ready pod to measure.
+    NoReadyPods,
+    /// The newest sample is too old.
+    Stale {
+        /// Its age.
+        age: Span,
+        /// The greatest age at which it would do.
+        limit: Span,
+    },
+    /// More than half of the pods do not tell their load.
+    Silent {
+        /// How many do not.
+        silent: u32,
+        /// Of how many.
+        ready: u32,
+    },
+}
+
+impl NoOpinion {
+    /// A CamelCase word for labels and conditions.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoSample => "NoSample",
+            Self::NoRate => "NoRate",
+            Self::NoReadyPods => "NoReadyPods",
+            Self::Stale { .. } => "StaleSample",
+            Self::Silent { .. } => "SilentPods",
+        }
+    }
+}
+
+impl fmt::Display for NoOpinion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSample => f.write_str("nothing was measured yet"),
+            Self::NoRate => f.write_str("no pod was read twice yet, and a rate takes two readings"),
+            Self::NoReadyPods => f.write_str("there is no ready pod to measure"),
+            Self::Stale { age, limit } => {
+                write!(f, "the newest sample is {:.1} s old, more than {limit}", age.as_secs_f64())
+            }
+            Self::Silent { silent, ready } => write!(f, "{silent} of {ready} pods do not tell their load"),
+        }
+    }
+}

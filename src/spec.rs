@@ -1,0 +1,546 @@
+//! What a user configures: the `spec` of a `LoadAwareAutoscaler`.
+//!
+//! One set of types stands behind the custom resource, the adapter's file, the simulator and the docs. Reading
+//! one only says that its shape is right; [`Spec::check`] says whether its values make sense, and names every
+//! field that does not. Settings that this version cannot honour are refused with the reason, never ignored.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::hpa::Behavior;
+use crate::load::{Edges, FixedWeights};
+use crate::units::{MetricsQps, Percent, Quantity, Span};
+
+/// The wish for one workload: what to scale, within which bounds, by which load, towards which target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    /// The workload: anything with a `scale` subresource, in the object's own namespace.
+    pub scale_target_ref: ScaleTargetRef,
+    /// Never fewer replicas than this; at least 1.
+    #[serde(default = "one")]
+    pub min_replicas: u32,
+    /// Never more replicas than this; at least `minReplicas`.
+    pub max_replicas: u32,
+    /// How far the autoscaler may go.
+    #[serde(default)]
+    pub mode: Mode,
+    /// How the load is measured.
+    pub load: Load,
+    /// What one ready pod should carry.
+    pub target: Target,
+    /// How far ahead to look, and how surely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// Times at which other bounds hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<Schedule>,
+    /// How fast the HPA may move: `autoscaling/v2` `spec.behavior`, verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behavior: Option<Behavior>,
+    /// Who moves the replicas.
+    #[serde(default)]
+    pub actuation: Actuation,
+    /// What to do when the load has been unknown for long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_missing_metrics: Option<OnMissingMetrics>,
+    /// What becomes of the HPA when this object is deleted.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Names the workload to scale, as in `autoscaling/v2`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleTargetRef {
+    /// Group and version, e.g. `apps/v1`.
+    pub api_version: String,
+    /// Kind, e.g. `Deployment`.
+    pub kind: String,
+    /// Name, in the object's own namespace.
+    pub name: String,
+}
+
+/// How far the autoscaler may go. Modes change the decision only, never the shape of an HPA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Decide and show, but own no HPA.
+    #[default]
+    Observe,
+    /// The forecast's bound or the present load, whichever asks for more.
+    Auto,
+    /// The present load alone.
+    Reactive,
+    /// As `Auto`, but never fewer replicas than there are.
+    ScaleUpOnly,
+}
+
+/// Who moves the replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Actuation {
+    /// A HorizontalPodAutoscaler that follows the decision.
+    #[default]
+    HPA,
+    /// Plimsoll writes the scale subresource itself.
+    Scale,
+    /// Nobody: the metrics are served, and that is all.
+    None,
+}
+
+/// What becomes of the HPA when the object is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum OnDelete {
+    /// It stays, and works on its CPU metric.
+    #[default]
+    Retain,
+    /// It goes with the object.
+    Delete,
+}
+
+/// How the load is measured: which series, from where, and what each duration class weighs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// The histogram of request durations in seconds, without `_bucket`.
+    pub histogram: String,
+    /// Where the series are read. Default: the pods themselves.
+    #[serde(default)]
+    pub source: Source,
+    /// Which series of the histogram count, by label. Where a label is not named here, values that say probe or
+    /// metrics page are left out of `handler`, `path`, `route`, `uri` and `endpoint`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matchers: BTreeMap<String, Matcher>,
+    /// A gauge of the requests now being served or queued in the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<Series>,
+    /// A counter of requests turned away for lack of capacity; see [`Series::matchers`] for its default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Series>,
+    /// A counter of arrivals in front of the workload (ingress, mesh, load balancer).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Series>,
+    /// What a request of each duration class costs.
+    #[serde(default)]
+    pub weights: Weights,
+}
+
+/// Where the series are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// The pods' own metrics page.
+    Scrape(Scrape),
+    /// A server with Prometheus' API that the operator configured.
+    Prometheus(Prometheus),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Scrape(Scrape::default())
+    }
+}
+
+/// The pods' own metrics page, and how often it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Scrape {
+    /// A declared container port, by name.
+    pub port: String,
+    /// The page's path.
+    pub path: String,
+    /// Time between two scrapes, 1s to 5m.
+    pub interval: Span,
+}
+
+impl Default for Scrape {
+    fn default() -> Self {
+        Self { port: "metrics".into(), path: "/metrics".into(), interval: Span::from_secs(15) }
+    }
+}
+
+/// A metrics server by the operator's name for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Prometheus {
+    /// The operator's name for the server.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The window that rates are taken over.
+    pub window: Span,
+}
+
+/// Which values of one label count.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Matcher {
+    /// If any are given, only these values. A series without the label has the value "".
+    #[serde(rename = "in", skip_serializing_if = "Vec::is_empty")]
+    pub any_of: Vec<String>,
+    /// None of these values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_in: Vec<String>,
+}
+
+impl Matcher {
+    /// Whether a label with this value counts.
+    pub fn matches(&self, value: &str) -> bool {
+        let has = |values: &[String]| values.iter().any(|v| v == value);
+        (self.any_of.is_empty() || has(&self.any_of)) && !has(&self.not_in)
+    }
+}
+
+/// One gauge or counter of the workload's, summed over the series that match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Series {
+    /// The sample's name as the page has it, e.g. `http_requests_total`.
+    pub metric: String,
+    /// Which of its series count, by label. `rejected` without matchers takes `code` 429, 503 and 504.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matchers: BTreeMap<String, Matcher>,
+}
+
+/// What a request of each duration class costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Weights {
+    /// Learned from the workload's own CPU.
+    Fit(Fit),
+    /// Typed by hand.
+    Fixed(Fixed),
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self::Fit(Fit {})
+    }
+}
+
+/// Settings of the fit: none yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Fit {}
+
+/// Weights typed by hand. Without edges and weights: CudgX's five classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fixed {
+    /// Upper edges of all classes but the last, in seconds, ascending.
+    #[serde(default = "cudgx_edges")]
+    pub edges: Vec<f64>,
+    /// One weight a class: one more than there are edges.
+    #[serde(default = "cudgx_weights")]
+    pub weights: Vec<f64>,
+}
+
+impl Default for Fixed {
+    fn default() -> Self {
+        Self { edges: cudgx_edges(), weights: cudgx_weights() }
+    }
+}
+
+fn cudgx_edges() -> Vec<f64> {
+    vec![0.01, 0.05, 0.1, 0.5]
+}
+
+fn cudgx_weights() -> Vec<f64> {
+    vec![0.1, 0.5, 2.0, 4.0, 8.0]
+}
+
+/// What one ready pod should carry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Target {
+    /// So much MetricsQPS.
+    #[serde(rename = "metricsQPSPerPod")]
+    MetricsQpsPerPod(Quantity),
+    /// As much as keeps the pod at this percentage of its CPU request.
+    CpuUtilization(u32),
+    /// As much as keeps this latency objective.
+    Latency(LatencyObjective),
+}
+
+/// A quantile of latency and the longest time that it may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyObjective {
+    /// Between 0 and 1, e.g. 0.99.
+    pub quantile: f64,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// How far ahead to look, and how surely.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// What is promised, at least cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// The bound's quantile, between 0 and 1, in place of an objective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+    /// `Auto`, or a pinned duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_time: Option<String>,
+}
+
+/// What the forecast promises.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Objective {
+    /// Share of time that may be short.
+    pub short_time: Percent,
+}
+
+/// Other bounds for a while, again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Schedule {
+    /// What people call it.
+    pub name: String,
+    /// When it begins, as five cron fields.
+    pub cron: String,
+    /// IANA name of the time zone that `cron` is read in.
+    pub time_zone: String,
+    /// How long it lasts.
+    pub duration: Span,
+    /// `minReplicas` meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_replicas: Option<u32>,
+    /// `maxReplicas` meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_replicas: Option<u32>,
+}
+
+/// What to do when the load has been unknown for long. Never lowers, unless told an exact number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OnMissingMetrics {
+    /// How long to hold first.
+    pub hold_for: Span,
+    /// What then.
+    pub then: Fallback,
+}
+
+/// Replicas without knowledge of the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Fallback {
+    /// As many as there are, and at least so many.
+    AtLeast(u32),
+    /// So many, be it fewer.
+    Exactly(u32),
+}
+
+/// One field with a value that cannot be used, and what would do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct Violation {
+    /// Path from the object's root, e.g. `spec.load.weights.fixed.edges`.
+    pub field: String,
+    /// What is wrong, and what was expected.
+    pub message: String,
+}
+
+/// Every field of a spec that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct InvalidSpec(pub Vec<Violation>);
+
+impl fmt::Display for InvalidSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, violation) in self.0.iter().enumerate() {
+            write!(f, "{}{violation}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+/// A spec whose values make sense and that this version can honour: what an `Autoscaler` is built from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// Never fewer replicas than this.
+    pub min_replicas: u32,
+    /// Never more replicas than this.
+    pub max_replicas: u32,
+    /// How far the autoscaler may go.
+    pub mode: Mode,
+    /// Time between two samples.
+    pub interval: Span,
+    /// What each duration class weighs.
+    pub weights: FixedWeights,
+    /// MetricsQPS that one ready pod should carry; above zero.
+    pub capacity: MetricsQps,
+}
+
+impl Spec {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// All fields that cannot be used, each with what was expected or why this version refuses it.
+    pub fn check(&self) -> Result<Checked, InvalidSpec> {
+        let mut wrong = Wrong(Vec::new());
+        self.check_bounds(&mut wrong);
+        self.refuse_unsupported(&mut wrong);
+        let interval = self.load.check_source(&mut wrong);
+        self.load.check_series(&mut wrong);
+        let weights = self.load.check_weights(&mut wrong);
+        let capacity = self.target.check(&mut wrong);
+        match (interval, weights, capacity) {
+            (Some(interval), Some(weights), Some(capacity)) if wrong.0.is_empty() => Ok(Checked {
+                min_replicas: self.min_replicas,
+                max_replicas: self.max_replicas,
+                mode: self.mode,
+                interval,
+                weights,
+                capacity,
+            }),
+            _ => Err(InvalidSpec(wrong.0)),
+        }
+    }
+
+    fn check_bounds(&self, wrong: &mut Wrong) {
+        if self.min_replicas == 0 {
+            wrong.add("spec.minReplicas", "must be at least 1: a workload at 0 has no load to measure");
+        }
+        if self.max_replicas < self.min_replicas.max(1) {
+            wrong.add("spec.maxReplicas", format!("must be at least minReplicas, {}", self.min_replicas));
+        }
+        // The HPA counts in int32.
+        if i32::try_from(self.max_replicas).is_err() {
+            wrong.add("spec.maxReplicas", "must be below 2^31");
+        }
+        for (field, value) in [
+            ("spec.scaleTargetRef.apiVersion", &self.scale_target_ref.api_version),
+            ("spec.scaleTargetRef.kind", &self.scale_target_ref.kind),
+            ("spec.scaleTargetRef.name", &self.scale_target_ref.name),
+        ] {
+            if value.is_empty() {
+                wrong.add(field, "must not be empty");
+            }
+        }
+    }
+
+    fn refuse_unsupported(&self, wrong: &mut Wrong) {
+        if self.forecast.is_some() {
+            wrong.not_yet(
+                "spec.forecast",
+                "there is no forecaster; leave it out and replicas follow the present load",
+            );
+        }
+        if !self.schedules.is_empty() {
+            wrong.not_yet("spec.schedules", "there is no scheduler; leave them out");
+        }
+        if self.behavior.is_some() {
+            wrong.not_yet("spec.behavior", "no HPA is created; put it into your own HPA");
+        }
+        if self.actuation == Actuation::Scale {
+            wrong.not_yet("spec.actuation", "nothing writes the scale subresource; use HPA or None");
+        }
+        if self.on_missing_metrics.is_some() {
+            wrong.not_yet("spec.onMissingMetrics", "an unknown load holds the replicas; leave it out");
+        }
+    }
+}
+
+impl Load {
+    fn check_source(&self, wrong: &mut Wrong) -> Option<Span> {
+        match &self.source {
+            Source::Scrape(scrape) => {
+                let interval = scrape.interval;
+                if interval < Span::from_secs(1) || interval > Span::from_secs(300) {
+                    wrong.add(
+                        "spec.load.source.scrape.interval",
+                        format!("{interval} is not between 1s and 5m"),
+                    );
+                }
+                Some(interval)
+            }
+            Source::Prometheus(_) => {
+                wrong.not_yet("spec.load.source.prometheus", "only pods are read; use scrape");
+                None
+            }
+        }
+    }
+
+    fn check_series(&self, wrong: &mut Wrong) {
+        let named = [("inFlight", &self.in_flight), ("rejected", &self.rejected)];
+        let mut names = vec![("spec.load.histogram".to_owned(), &self.histogram)];
+        for (field, series) in named {
+            if let Some(series) = series {
+                names.push((format!("spec.load.{field}.metric"), &series.metric));
+            }
+        }
+        for (field, name) in names {
+            if name.is_empty() {
+                wrong.add(field, "must name a metric");
+            } else if let Some(base) = name.strip_suffix("_bucket") {
+                wrong.add(field, format!("leave out the suffix: {base}"));
+            }
+        }
+        if self.offered.is_some() {
+            wrong.not_yet(
+                "spec.load.offered",
+                "arrivals in front of the workload are not read; use inFlight and rejected",
+            );
+        }
+    }
+
+    fn check_weights(&self, wrong: &mut Wrong) -> Option<FixedWeights> {
+        let field = "spec.load.weights";
+        match &self.weights {
+            Weights::Fit(_) => {
+                wrong.not_yet(field, "weights are not fitted; use `fixed: {}` for the default classes");
+                None
+            }
+            Weights::Fixed(Fixed { edges, weights }) => {
+                let edges = Edges::new(edges.clone())
+                    .map_err(|e| wrong.add(format!("{field}.fixed.edges"), e.to_string()))
+                    .ok()?;
+                FixedWeights::new(edges, weights)
+                    .map_err(|e| wrong.add(format!("{field}.fixed.weights"), e.to_string()))
+                    .ok()
+            }
+        }
+    }
+}
+
+impl Target {
+    fn check(&self, wrong: &mut Wrong) -> Option<MetricsQps> {
+        match self {
+            Self::MetricsQpsPerPod(quantity) if quantity.as_milli() > 0 => {
+                MetricsQps::new(quantity.as_f64()).ok()
+            }
+            Self::MetricsQpsPerPod(quantity) => {
+                wrong.add("spec.target.metricsQPSPerPod", format!("{quantity} is not above zero"));
+                None
+            }
+            Self::CpuUtilization(_) => {
+                wrong.not_yet("spec.target.cpuUtilization", "it takes fitted weights; use metricsQPSPerPod");
+                None
+            }
+            Self::Latency(_) => {
+                wrong.not_yet("spec.target.latency", "capacity is not learned; use metricsQPSPerPod");
+                None
+            }
+        }
+    }
+}
+
+struct Wrong(Vec<Violation>);
+
+impl Wrong {
+    fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Violation { field: field.into(), message: message.into() });
+    }
+
+    fn not_yet(&mut self, field: &str, message: &str) {
+        self.add(field, format!("not supported in this version: {message}"));
+    }
+}
