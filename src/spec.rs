@@ -544,3 +544,83 @@ impl Wrong {
         self.add(field, format!("not supported in this version: {message}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn minimal() -> Value {
+        json!({
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"},
+            "maxReplicas": 10,
+            "load": {"histogram": "http_request_duration_seconds", "weights": {"fixed": {}}},
+            "target": {"metricsQPSPerPod": "120"},
+        })
+    }
+
+    /// The fields that a spec is refused for, when `pointer` is set to `value` in the minimal one.
+    fn refused(pointer: &[&str], value: Value) -> Vec<String> {
+        let mut spec = minimal();
+        let mut place = &mut spec;
+        for key in pointer {
+            place = &mut place[*key];
+        }
+        *place = value;
+        let spec: Spec = serde_json::from_value(spec).unwrap();
+        spec.check().map_or_else(|e| e.0.into_iter().map(|v| v.field).collect(), |_| vec![])
+    }
+
+    #[test]
+    fn the_least_that_a_user_writes_is_enough() {
+        let spec: Spec = serde_json::from_value(minimal()).unwrap();
+        let checked = spec.check().unwrap();
+        assert_eq!(spec.mode, Mode::Observe);
+        assert_eq!((checked.min_replicas, checked.interval), (1, Span::from_secs(15)));
+        assert_eq!(checked.weights.edges().as_slice(), [0.01, 0.05, 0.1, 0.5]);
+        assert_eq!(checked.capacity.get(), 120.0);
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_named() {
+        assert_eq!(refused(&["minReplicas"], json!(0)), ["spec.minReplicas"]);
+        assert_eq!(refused(&["minReplicas"], json!(11)), ["spec.maxReplicas"]);
+        assert_eq!(refused(&["target", "metricsQPSPerPod"], json!("0")), ["spec.target.metricsQPSPerPod"]);
+        assert_eq!(refused(&["load", "histogram"], json!("x_bucket")), ["spec.load.histogram"]);
+        let weights = |w| refused(&["load", "weights", "fixed"], w);
+        assert_eq!(weights(json!({"edges": [0.2, 0.1]})), ["spec.load.weights.fixed.edges"]);
+        assert_eq!(weights(json!({"edges": [0.1]})), ["spec.load.weights.fixed.weights"]);
+        let source = json!({"scrape": {"interval": "10ms"}});
+        assert_eq!(refused(&["load", "source"], source), ["spec.load.source.scrape.interval"]);
+    }
+
+    #[test]
+    fn what_this_version_cannot_honour_is_refused_and_not_ignored() {
+        assert_eq!(refused(&["target"], json!({"cpuUtilization": 70})), ["spec.target.cpuUtilization"]);
+        assert_eq!(refused(&["load", "weights"], json!({"fit": {}})), ["spec.load.weights"]);
+        assert_eq!(refused(&["forecast"], json!({"quantile": 0.95})), ["spec.forecast"]);
+        assert_eq!(refused(&["actuation"], json!("Scale")), ["spec.actuation"]);
+        let missing = json!({"holdFor": "10m", "then": {"atLeast": 10}});
+        assert_eq!(refused(&["onMissingMetrics"], missing), ["spec.onMissingMetrics"]);
+        let prometheus = json!({"prometheus": {"ref": "main", "window": "1m"}});
+        assert_eq!(refused(&["load", "source"], prometheus), ["spec.load.source.prometheus"]);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let mut spec = minimal();
+        spec["minReplicas"] = json!(0);
+        spec["target"] = json!({"cpuUtilization": 70});
+        let spec: Spec = serde_json::from_value(spec).unwrap();
+        assert_eq!(spec.check().unwrap_err().0.len(), 2);
+    }
+
+    #[test]
+    fn a_matcher_takes_some_values_and_leaves_others() {
+        let matcher: Matcher = serde_json::from_value(json!({"notIn": ["/healthz"]})).unwrap();
+        assert!(matcher.matches("/") && matcher.matches("") && !matcher.matches("/healthz"));
+        let matcher: Matcher = serde_json::from_value(json!({"in": ["a", "b"], "notIn": ["b"]})).unwrap();
+        assert!(matcher.matches("a") && !matcher.matches("b") && !matcher.matches("c"));
+    }
+}

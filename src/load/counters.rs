@@ -4,6 +4,10 @@
 //! reset, and its new value is the increase. Pods are never mixed up: a pod that vanished keeps nothing, a pod
 //! with a single reading contributes only what it counted since a start that is known and recent, and a pod that
 //! stopped answering is marked silent and keeps the last that it told.
+//!
+//! Read all pods of a workload at about the same time. Requests that move from one pod to another, as they do
+//! when pods are added, are then missing in one pod's window by as much as they appear in the other's; with windows
+//! of different phase they would be counted twice for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -182,12 +186,14 @@ impl Reading {
         self.group(window, |h| earlier.get(&h.labels).copied(), cpu, rejected, in_flight)
     }
 
-    /// The rates since the process started, if it did so less than `youth` ago.
-    fn rates_since_start(&self, youth: Span) -> Option<Result<Group, ReadingError>> {
-        let window = self.at - self.started?;
-        (window.is_positive() && window <= youth).then(|| {
+    /// The rates since the process started, if it did so a short while ago. They are taken over an interval at least,
+    /// like those of the other pods, in whose last interval the requests are missing that this one took over: dividing by
+    /// a shorter age would count them twice.
+    fn rates_since_start(&self, interval: Span) -> Option<Result<Group, ReadingError>> {
+        let age = self.at - self.started?;
+        (age.is_positive() && age <= interval * GRACE_INTERVALS).then(|| {
             let in_flight = self.in_flight.map(|now| (now, 0.0));
-            self.group(window, |_| None, self.cpu_seconds, self.rejected, in_flight)
+            self.group(age.max(interval), |_| None, self.cpu_seconds, self.rejected, in_flight)
         })
     }
 
@@ -258,9 +264,8 @@ impl Counters {
     /// When the reading is not newer than the last one, or holds values that no pod can have counted. The pod then
     /// counts as one that did not answer.
     pub fn read(&mut self, pod: &str, reading: Reading) -> Result<(), ReadingError> {
-        let youth = self.interval * GRACE_INTERVALS;
         let pod = self.pods.entry(pod.to_owned()).or_insert_with(|| Pod::new(reading.at));
-        let taken = pod.take(reading, youth);
+        let taken = pod.take(reading, self.interval);
         pod.answers = taken.is_ok();
         taken
     }
@@ -290,14 +295,14 @@ impl Counters {
 }
 
 impl Pod {
-    fn take(&mut self, reading: Reading, youth: Span) -> Result<(), ReadingError> {
+    fn take(&mut self, reading: Reading, interval: Span) -> Result<(), ReadingError> {
         reading.check()?;
         let group = match &self.last {
             Some(last) if reading.at <= last.at => {
                 return Err(ReadingError::NotNewer { last: last.at, given: reading.at });
             }
             Some(last) => Some(reading.rates_since(last)?),
-            None => reading.rates_since_start(youth).transpose()?,
+            None => reading.rates_since_start(interval).transpose()?,
         };
         self.group = group;
         self.last = Some(reading);
@@ -373,12 +378,14 @@ mod tests {
         let mut counters = Counters::new(INTERVAL);
         let started = |seconds| Some(at(seconds));
         counters.read("young", Reading { started: started(-5), ..page(0, 50.0, 0.0) }).unwrap();
+        counters.read("youth", Reading { started: started(-20), ..page(0, 50.0, 0.0) }).unwrap();
         counters.read("old", Reading { started: started(-500), ..page(0, 5e6, 0.0) }).unwrap();
         counters.read("unknown", page(0, 5e6, 0.0)).unwrap();
-        let sample = counters.sample(at(1), &ready(&["old", "unknown", "young"]));
-        assert_eq!(sample.groups.len(), 1);
-        assert_eq!(rates(&sample.groups[0]), [10.0, 0.0]);
-        assert_eq!(sample.pods, Pods { replicas: 3, ready: 3, warming: 0, silent: 0 });
+        let sample = counters.sample(at(1), &ready(&["old", "unknown", "young", "youth"]));
+        assert_eq!(sample.groups.len(), 2);
+        assert_eq!(rates(&sample.groups[0]), [5.0, 0.0]);
+        assert_eq!(rates(&sample.groups[1]), [2.5, 0.0]);
+        assert_eq!(sample.pods, Pods { replicas: 4, ready: 4, warming: 0, silent: 0 });
     }
 
     #[test]
