@@ -8,4 +8,5 @@
 //! `collect` writes samples, `engine` turns them into decisions, the others only read the board.
 
 pub mod clock;
+pub mod collect;
 pub mod engine;

@@ -108,8 +108,12 @@ impl Autoscaler {
         if pods.silent > pods.ready / 2 {
             return Err(NoOpinion::Silent { silent: pods.silent, ready: pods.ready });
         }
-        if sample.groups.iter().all(|g| g.silent) {
+        let mut told = sample.groups.iter().filter(|g| !g.silent).peekable();
+        if told.peek().is_none() {
             return Err(NoOpinion::NoRate);
+        }
+        if told.all(|g| g.histograms.is_empty()) {
+            return Err(NoOpinion::NoSeries);
         }
         Ok(self.spec.weights.load(sample, self.usual_cost))
     }
@@ -358,6 +362,10 @@ mod tests {
         assert_eq!(replicas(&a.decide(at(0))), Err(NoOpinion::NoRate));
         a.observe(&sample(15, Pods { warming: 3, ready: 0, ..pods(3) }, &[])).unwrap();
         assert_eq!(replicas(&a.decide(at(15))), Err(NoOpinion::NoReadyPods));
+        let mut other_names = sample(20, pods(3), &[9.0; 3]);
+        other_names.groups.iter_mut().for_each(|g| g.histograms.clear());
+        a.observe(&other_names).unwrap();
+        assert_eq!(replicas(&a.decide(at(20))), Err(NoOpinion::NoSeries));
         a.observe(&sample(30, pods(3), &[9.0; 3])).unwrap();
         assert!(replicas(&a.decide(at(75))).is_ok());
         let (age, limit) = (Span::from_secs(46), Span::from_secs(45));

@@ -199,6 +199,8 @@ pub enum NoOpinion {
     NoSample,
     /// Pods were read, but a rate takes two readings.
     NoRate,
+    /// No pod shows the histogram, or the matchers leave nothing of it.
+    NoSeries,
     /// There is no ready pod to measure.
     NoReadyPods,
     /// The newest sample is too old.
@@ -223,6 +225,7 @@ impl NoOpinion {
         match self {
             Self::NoSample => "NoSample",
             Self::NoRate => "NoRate",
+            Self::NoSeries => "NoSeries",
             Self::NoReadyPods => "NoReadyPods",
             Self::Stale { .. } => "StaleSample",
             Self::Silent { .. } => "SilentPods",
@@ -235,6 +238,9 @@ impl fmt::Display for NoOpinion {
         match self {
             Self::NoSample => f.write_str("nothing was measured yet"),
             Self::NoRate => f.write_str("no pod was read twice yet, and a rate takes two readings"),
+            Self::NoSeries => f.write_str(
+                "no pod shows the histogram: check spec.load.histogram and spec.load.matchers against a pod's metrics page",
+            ),
             Self::NoReadyPods => f.write_str("there is no ready pod to measure"),
             Self::Stale { age, limit } => {
                 write!(f, "the newest sample is {:.1} s old, more than {limit}", age.as_secs_f64())

@@ -1,0 +1,376 @@
+//! Reads the Prometheus text format (0.0.4 and the sample lines of OpenMetrics 1.0), borrowing from the page.
+//!
+//! Names and values in quotes may hold anything, `{}`, `,` and `=` among them, so the scanner follows the quotes instead
+//! of searching for separators: `{route="/users/{id}"}` is one label. A series that vanishes silently is the
+//! worst of faults, so a line that cannot be read is an error with its number, and a page that does not end in a
+//! line feed was cut off: `requests_total 12` may have been going to say 12345.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
+/// A line that is not the text format, or a page that was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {fault}")]
+pub struct Malformed {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A sample without a name.
+    #[error("a metric's name was expected")]
+    Name,
+    /// Something else than `name="value"` between the braces.
+    #[error("a label was expected, as name=\"value\"")]
+    Label,
+    /// A quote or brace that is never closed.
+    #[error("the labels never end")]
+    Unclosed,
+    /// Something else than a number after the series.
+    #[error("a number was expected after the series")]
+    Value,
+    /// The last line has no end.
+    #[error("the page ends within a line: it was cut off")]
+    CutOff,
+}
+
+/// One sample, borrowed from the page.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleLine<'page, 'scan> {
+    /// The metric's name; as written, if it stands in quotes.
+    pub name: &'page str,
+    /// Its labels, in the order of the page.
+    pub labels: &'scan [Label<'page>],
+    /// Its value. Timestamps and exemplars are left aside.
+    pub value: f64,
+}
+
+/// One label, borrowed from the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Label<'page> {
+    /// Its name.
+    pub name: &'page str,
+    /// Its value as written between the quotes, escapes and all.
+    pub raw: &'page str,
+}
+
+impl<'page> Label<'page> {
+    /// Its value, without escapes.
+    pub fn value(&self) -> Cow<'page, str> {
+        unescape(self.raw)
+    }
+}
+
+/// `\\`, `\"` and `\n` decoded; a backslash before anything else stands for itself.
+fn unescape(raw: &str) -> Cow<'_, str> {
+    if memchr(b'\\', raw.as_bytes()).is_none() {
+        return Cow::Borrowed(raw);
+    }
+    let mut text = String::with_capacity(raw.len());
+    let mut chars = raw.chars();
+    while let Some(c) = chars.next() {
+        match (c, chars.clone().next()) {
+            ('\\', Some(escaped @ ('\\' | '"' | 'n'))) => {
+                chars.next();
+                text.push(if escaped == 'n' { '\n' } else { escaped });
+            }
+            _ => text.push(c),
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// Goes through a page, sample by sample.
+#[derive(Debug)]
+pub struct Scanner<'page, 'wanted> {
+    rest: &'page str,
+    line: usize,
+    wanted: Option<&'wanted [&'wanted str]>,
+    labels: Vec<Label<'page>>,
+}
+
+impl<'page, 'wanted> Scanner<'page, 'wanted> {
+    /// Every sample of the page.
+    pub fn all(page: &'page str) -> Self {
+        Self { rest: page, line: 0, wanted: None, labels: Vec::new() }
+    }
+
+    /// The samples with these names; other lines are passed over unread.
+    pub fn only(page: &'page str, names: &'wanted [&'wanted str]) -> Self {
+        Self { rest: page, line: 0, wanted: Some(names), labels: Vec::new() }
+    }
+
+    /// The next sample; none at the end.
+    ///
+    /// # Errors
+    /// A line that is not the text format, or a page that was cut off.
+    pub fn next_sample(&mut self) -> Result<Option<SampleLine<'page, '_>>, Malformed> {
+        while !self.rest.is_empty() {
+            self.line += 1;
+            let Some(end) = memchr(b'\n', self.rest.as_bytes()) else {
+                // OpenMetrics' last line, `# EOF`, may end without a line feed; no sample may.
+                return if self.rest.starts_with('#') {
+                    Ok(None)
+                } else {
+                    Err(self.malformed(Fault::CutOff))
+                };
+            };
+            let (line, rest) = (&self.rest[..end], &self.rest[end + 1..]);
+            self.rest = rest;
+            if !self.wants(line) {
+                continue;
+            }
+            let line = line.trim_matches([' ', '\t', '\r']);
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            self.labels.clear();
+            let (name, value) = sample(line, &mut self.labels).map_err(|fault| self.malformed(fault))?;
+            return Ok(Some(SampleLine { name, labels: &self.labels, value }));
+        }
+        Ok(None)
+    }
+
+    fn malformed(&self, fault: Fault) -> Malformed {
+        Malformed { line: self.line, fault }
+    }
+
+    /// Whether a line must be read. A name in quotes, or behind blanks, is not told from its beginning.
+    fn wants(&self, line: &str) -> bool {
+        let Some(names) = self.wanted else { return true };
+        match line.as_bytes().first() {
+            Some(b'{' | b' ' | b'\t') => true,
+            Some(_) => names.iter().any(|name| {
+                line.strip_prefix(name)
+                    .is_some_and(|after| matches!(after.as_bytes().first(), Some(b'{' | b' ' | b'\t')))
+            }),
+            None => false,
+        }
+    }
+}
+
+/// Name and value of one line; its labels are appended.
+fn sample<'page>(line: &'page str, labels: &mut Vec<Label<'page>>) -> Result<(&'page str, f64), Fault> {
+    let name_end = line.bytes().position(|b| matches!(b, b'{' | b' ' | b'\t')).ok_or(Fault::Value)?;
+    let (mut name, mut rest) = line.split_at(name_end);
+    rest = rest.trim_start_matches([' ', '\t']);
+    if let Some(inside) = rest.strip_prefix('{') {
+        let quoted;
+        (quoted, rest) = label_list(inside, labels)?;
+        name = match (name, quoted) {
+            ("", Some(quoted)) => quoted,
+            (_, None) => name,
+            (_, Some(_)) => return Err(Fault::Label),
+        };
+    }
+    if name.is_empty() {
+        return Err(Fault::Name);
+    }
+    let mut fields = rest.trim_start_matches([' ', '\t']).split([' ', '\t']);
+    let value = fields.next().and_then(|number| number.parse().ok()).ok_or(Fault::Value)?;
+    Ok((name, value))
+}
+
+/// Reads up to the closing brace. Gives the metric's name if it stands in quotes among the labels, and what follows.
+fn label_list<'page>(
+    mut rest: &'page str,
+    labels: &mut Vec<Label<'page>>,
+) -> Result<(Option<&'page str>, &'page str), Fault> {
+    let blanks = [' ', '\t'];
+    let mut metric = None;
+    loop {
+        rest = rest.trim_start_matches(blanks);
+        if let Some(after) = rest.strip_prefix('}') {
+            return Ok((metric, after));
+        }
+        let name;
+        let is_quoted = rest.starts_with('"');
+        if is_quoted {
+            (name, rest) = quoted(rest)?;
+        } else {
+            let end = rest.bytes().position(|b| matches!(b, b'=' | b' ' | b'\t' | b',' | b'}' | b'"'));
+            (name, rest) = rest.split_at(end.ok_or(Fault::Unclosed)?);
+        }
+        rest = rest.trim_start_matches(blanks);
+        if let Some(after) = rest.strip_prefix('=') {
+            let raw;
+            (raw, rest) = quoted(after.trim_start_matches(blanks))?;
+            if name.is_empty() {
+                return Err(Fault::Label);
+            }
+            labels.push(Label { name, raw });
+        } else if is_quoted && metric.is_none() {
+            metric = Some(name);
+        } else {
+            return Err(Fault::Label);
+        }
+        rest = rest.trim_start_matches(blanks);
+        match rest.as_bytes().first() {
+            Some(b',') => rest = &rest[1..],
+            Some(b'}') => {}
+            Some(_) => return Err(Fault::Label),
+            None => return Err(Fault::Unclosed),
+        }
+    }
+}
+
+/// What stands between the quote at the beginning and the one that closes it, and what follows.
+fn quoted(text: &str) -> Result<(&str, &str), Fault> {
+    let inside = text.strip_prefix('"').ok_or(Fault::Label)?;
+    let bytes = inside.as_bytes();
+    let mut from = 0;
+    while let Some(found) = memchr2(b'"', b'\\', &bytes[from..]) {
+        let at = from + found;
+        if bytes[at] == b'"' {
+            return Ok((&inside[..at], &inside[at + 1..]));
+        }
+        // Whatever is escaped does not close the quote. It may be more than a byte long, but none of its
+        // other bytes is a quote or a backslash.
+        from = at + 2;
+        if from > bytes.len() {
+            break;
+        }
+    }
+    Err(Fault::Unclosed)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Name, labels and value of every sample.
+    type Read = Vec<(String, Vec<(String, String)>, f64)>;
+
+    fn read(page: &str) -> Result<Read, Malformed> {
+        let mut scanner = Scanner::all(page);
+        let mut all = Vec::new();
+        while let Some(sample) = scanner.next_sample()? {
+            let labels = sample.labels.iter().map(|l| (l.name.to_owned(), l.value().into_owned())).collect();
+            all.push((sample.name.to_owned(), labels, sample.value));
+        }
+        Ok(all)
+    }
+
+    fn one(line: &str) -> (String, Vec<(String, String)>, f64) {
+        read(&format!("{line}\n")).unwrap().remove(0)
+    }
+
+    fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect()
+    }
+
+    #[test]
+    fn what_stands_in_quotes_separates_nothing() {
+        assert_eq!(
+            one(r#"a{route="/users/{id}"} 5"#),
+            ("a".into(), labels(&[("route", "/users/{id}")]), 5.0)
+        );
+        assert_eq!(one(r#"a{q="x,y",r="x=y"} 5"#).1, labels(&[("q", "x,y"), ("r", "x=y")]));
+        assert_eq!(
+            one(r#"a{q="say \"hi\"",r="c:\\d\n"} 5"#).1,
+            labels(&[("q", "say \"hi\""), ("r", "c:\\d\n")])
+        );
+        assert_eq!(one(r#"a{q="\\"} 5"#).1, labels(&[("q", "\\")]));
+    }
+
+    #[test]
+    fn every_shape_of_a_line_is_read() {
+        assert_eq!(one("job:a:rate5m 5"), ("job:a:rate5m".into(), vec![], 5.0));
+        assert_eq!(one("a{} 5 1700000000000").2, 5.0);
+        assert_eq!(one(r#"{"utf8.name",x="1"} 5"#), ("utf8.name".into(), labels(&[("x", "1")]), 5.0));
+        assert_eq!(one(r#"{"a"} 5"#).0, "a");
+        assert_eq!(one(r#"a { q = "1" , r = "2" , } 5"#).1, labels(&[("q", "1"), ("r", "2")]));
+        assert_eq!(one(r#"a{"dotted.label"="1"} 5"#).1, labels(&[("dotted.label", "1")]));
+        assert_eq!(one("\ta\t+Inf\t").2, f64::INFINITY);
+        assert_eq!(one("a -2.5e-3\r").2, -0.0025);
+        assert!(one("a NaN").2.is_nan());
+        assert_eq!(one(r#"a_bucket{le="1"} 17 # {trace_id="x"} 0.5 1700000000"#).2, 17.0);
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_no_samples() {
+        assert_eq!(read("# HELP a {\n# TYPE a counter\n\n  \na 1\n# EOF").unwrap().len(), 1);
+        assert_eq!(read("").unwrap(), []);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_with_its_line() {
+        let cases = [
+            ("a{q=\"x} 5\n", Fault::Unclosed),
+            ("a{q=x} 5\n", Fault::Label),
+            ("a{q} 5\n", Fault::Label),
+            ("a{q=\"1\" r=\"2\"} 5\n", Fault::Label),
+            ("a{\"b\"} 5\n", Fault::Label),
+            ("{\"a\",\"b\"} 5\n", Fault::Label),
+            ("{} 5\n", Fault::Name),
+            ("a{q=\"1\"\n", Fault::Unclosed),
+            ("a{q=\"\\", Fault::CutOff),
+            ("a{q=\"\\\n", Fault::Unclosed),
+            ("a\n", Fault::Value),
+            ("a \n", Fault::Value),
+            ("a{q=\"1\"} five\n", Fault::Value),
+            ("<html>\n", Fault::Value),
+            ("a 12", Fault::CutOff),
+        ];
+        for (page, fault) in cases {
+            assert_eq!(read(&format!("ok 1\n{page}")), Err(Malformed { line: 2, fault }), "{page:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_wanted_names_are_read() {
+        let page = "a 1\nab 2\na{x=\"1\"} 3\nbroken\n{\"c\"} 4\n b 5\n";
+        let mut scanner = Scanner::only(page, &["a", "c"]);
+        let mut seen = Vec::new();
+        while let Some(sample) = scanner.next_sample().unwrap() {
+            seen.push((sample.name, sample.value));
+        }
+        assert_eq!(seen, [("a", 1.0), ("a", 3.0), ("c", 4.0), ("b", 5.0)]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(page in "[a-z{}=\",\\\\ #\n0-9é]{0,80}") {
+            let _ = read(&page);
+        }
+
+        /// Whatever a label holds, it is read back as it was before it was escaped.
+        #[test]
+        fn any_label_value_is_read_back(value in any::<String>()) {
+            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            prop_assert_eq!(&one(&format!("a{{l=\"{escaped}\"}} 1")).1[0].1, &value);
+        }
+
+        /// On the part of the format that it reads right, an independent parser says the same.
+        #[test]
+        fn an_independent_parser_agrees(
+            samples in proptest::collection::vec(
+                ("[a-z_][a-z0-9_]{0,8}", proptest::collection::btree_map("[a-z_][a-z0-9_]{0,5}", "[a-zA-Z0-9/_.-]{1,8}", 1..4), -1e9..1e9f64),
+                0..20,
+            ),
+        ) {
+            let mut page = String::new();
+            for (name, labels, value) in &samples {
+                let labels: Vec<String> = labels.iter().map(|(n, v)| format!("{n}=\"{v}\"")).collect();
+                page += &format!("{name}{{{}}} {value}\n", labels.join(","));
+            }
+            let lines = page.lines().map(|l| Ok(l.to_owned()));
+            let oracle = prometheus_parse::Scrape::parse(lines).unwrap();
+            let ours = read(&page).unwrap();
+            prop_assert_eq!(ours.len(), oracle.samples.len());
+            for ((name, labels, value), theirs) in ours.iter().zip(&oracle.samples) {
+                prop_assert_eq!(name, &theirs.metric);
+                prop_assert!(labels.iter().all(|(n, v)| theirs.labels.get(n) == Some(v.as_str())));
+                prop_assert_eq!(labels.len(), theirs.labels.len());
+                prop_assert_eq!(&prometheus_parse::Value::Untyped(*value), &theirs.value);
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Pods' metrics pages to samples.
+
+pub mod exposition;
+pub mod page;
