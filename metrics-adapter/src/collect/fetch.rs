@@ -1,0 +1,106 @@
+//! Gets one metrics page over HTTP, within limits.
+//!
+//! A page may be slow, endless, compressed a thousandfold or not text at all: nothing of that may cost more than its
+//! limit. Redirects are not followed, and errors never carry what the other side sent.
+
+use std::io::Read;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, USER_AGENT};
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+/// Largest page, decompressed: ten times what a large service shows.
+pub const MAX_PAGE_BYTES: usize = 16 << 20;
+
+/// Longest time for one page, from connecting to its last byte.
+pub const MAX_PAGE_TIME: Duration = Duration::from_secs(10);
+
+const FORMATS: &str = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.5, */*;q=0.1";
+const AGENT: &str = concat!("plimsoll-adapter/", env!("CARGO_PKG_VERSION"));
+
+/// Why there is no page.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Nobody took the connection, or it broke.
+    #[error("no connection")]
+    Unreachable,
+    /// It took too long.
+    #[error("no page within {0:?}")]
+    Timeout(Duration),
+    /// An answer that is not a page; redirects among them.
+    #[error("answered {0}")]
+    Status(StatusCode),
+    /// More bytes than a page may have.
+    #[error("more than {MAX_PAGE_BYTES} bytes")]
+    TooLarge,
+    /// An encoding that was not asked for, or broken compression.
+    #[error("the compression cannot be read")]
+    Encoding,
+    /// Not UTF-8.
+    #[error("not UTF-8")]
+    NotText,
+}
+
+/// Gets metrics pages. Keeps connections to pods open between scrapes.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    patience: Duration,
+}
+
+impl Fetcher {
+    /// One that waits for a page as long as `patience`, and never longer than [`MAX_PAGE_TIME`].
+    pub fn new(patience: Duration) -> Self {
+        let patience = patience.min(MAX_PAGE_TIME);
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(patience));
+        connector.set_nodelay(true);
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), patience }
+    }
+
+    /// The page's text.
+    ///
+    /// # Errors
+    /// When there is none within the limits.
+    pub async fn page(&self, url: &Uri) -> Result<String, FetchError> {
+        let page = tokio::time::timeout(self.patience, self.unlimited(url));
+        page.await.unwrap_or(Err(FetchError::Timeout(self.patience)))
+    }
+
+    async fn unlimited(&self, url: &Uri) -> Result<String, FetchError> {
+        let request = Request::get(url)
+            .header(ACCEPT, FORMATS)
+            .header(ACCEPT_ENCODING, "gzip")
+            .header(USER_AGENT, AGENT)
+            .body(Empty::new())
+            .map_err(|_| FetchError::Unreachable)?;
+        let response = self.client.request(request).await.map_err(|_| FetchError::Unreachable)?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status()));
+        }
+        let encoding = response.headers().get(CONTENT_ENCODING).cloned();
+        let body = Limited::new(response.into_body(), MAX_PAGE_BYTES).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() { FetchError::TooLarge } else { FetchError::Unreachable }
+        })?;
+        let body = match encoding.as_ref().map(|e| e.as_bytes()) {
+            None | Some(b"identity") => body.to_bytes().into(),
+            Some(b"gzip") => gunzip(&body.to_bytes())?,
+            Some(_) => return Err(FetchError::Encoding),
+        };
+        String::from_utf8(body).map_err(|_| FetchError::NotText)
+    }
+}
+
+fn gunzip(compressed: &[u8]) -> Result<Vec<u8>, FetchError> {
+    let mut page = Vec::new();
+    let limit = MAX_PAGE_BYTES as u64 + 1;
+    let read = MultiGzDecoder::new(compressed).take(limit).read_to_end(&mut page);
+    read.map_err(|_| FetchError::Encoding)?;
+    if page.len() > MAX_PAGE_BYTES { Err(FetchError::TooLarge) } else { Ok(page) }
+}
