@@ -9,4 +9,8 @@
 
 pub mod clock;
 pub mod collect;
+pub mod config;
 pub mod engine;
+pub mod external;
+pub mod ops;
+pub mod resource;

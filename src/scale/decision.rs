@@ -86,8 +86,15 @@ pub struct Desired {
     pub bound: MetricsQps,
     /// What was proposed and what changed it, in order; the last one's replicas are the decision's.
     pub steps: Vec<Step>,
-    /// From then on nothing may be served from this decision: its sample is too old.
+    /// The last instant at which anything may be served from this decision: then its sample is too old.
     pub valid_until: Time,
+}
+
+impl Desired {
+    /// Whether this may still be served at `now`.
+    pub fn is_valid_at(&self, now: Time) -> bool {
+        now <= self.valid_until
+    }
 }
 
 /// One named step of a decision.

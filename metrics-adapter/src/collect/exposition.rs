@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 /// A line that is not the text format, or a page that was cut off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +125,7 @@ impl<'page, 'wanted> Scanner<'page, 'wanted> {
             if !self.wants(line) {
                 continue;
             }
-            let line = line.trim_matches([' ', '\t', '\r']);
+            let line = line.trim_ascii();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -156,87 +156,148 @@ impl<'page, 'wanted> Scanner<'page, 'wanted> {
 
 /// Name and value of one line; its labels are appended.
 fn sample<'page>(line: &'page str, labels: &mut Vec<Label<'page>>) -> Result<(&'page str, f64), Fault> {
-    let name_end = line.bytes().position(|b| matches!(b, b'{' | b' ' | b'\t')).ok_or(Fault::Value)?;
-    let (mut name, mut rest) = line.split_at(name_end);
-    rest = rest.trim_start_matches([' ', '\t']);
-    if let Some(inside) = rest.strip_prefix('{') {
-        let quoted;
-        (quoted, rest) = label_list(inside, labels)?;
-        name = match (name, quoted) {
-            ("", Some(quoted)) => quoted,
-            (_, None) => name,
+    let mut cursor = Cursor { line, at: 0 };
+    let mut name = cursor.until(&NAME_END);
+    cursor.skip_blanks();
+    if cursor.take(b'{') {
+        match (name, cursor.labels(labels)?) {
+            ("", Some(quoted)) => name = quoted,
+            (_, None) => {}
             (_, Some(_)) => return Err(Fault::Label),
-        };
+        }
+        cursor.skip_blanks();
     }
     if name.is_empty() {
         return Err(Fault::Name);
     }
-    let mut fields = rest.trim_start_matches([' ', '\t']).split([' ', '\t']);
-    let value = fields.next().and_then(|number| number.parse().ok()).ok_or(Fault::Value)?;
-    Ok((name, value))
+    let value = cursor.until(&BLANK);
+    Ok((name, number(value).ok_or(Fault::Value)?))
 }
 
-/// Reads up to the closing brace. Gives the metric's name if it stands in quotes among the labels, and what follows.
-fn label_list<'page>(
-    mut rest: &'page str,
-    labels: &mut Vec<Label<'page>>,
-) -> Result<(Option<&'page str>, &'page str), Fault> {
-    let blanks = [' ', '\t'];
-    let mut metric = None;
-    loop {
-        rest = rest.trim_start_matches(blanks);
-        if let Some(after) = rest.strip_prefix('}') {
-            return Ok((metric, after));
+/// Most values are counts, and reading a count takes no more than its digits.
+fn number(text: &str) -> Option<f64> {
+    // Fifteen digits are exact in a double.
+    if text.len() <= 15 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        let count = text.bytes().fold(0u64, |count, digit| count * 10 + u64::from(digit - b'0'));
+        return Some(count as f64);
+    }
+    text.parse().ok()
+}
+
+/// A set of bytes, as a table: most of the time goes into looking for the end of a name or a value.
+type Bytes = [bool; 256];
+
+const BLANK: Bytes = bytes(b" \t");
+const NAME_END: Bytes = bytes(b"{ \t");
+const LABEL_NAME_END: Bytes = bytes(b"= \t,}\"");
+const QUOTED_END: Bytes = bytes(b"\"\\");
+
+const fn bytes(members: &[u8]) -> Bytes {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < members.len() {
+        table[members[i] as usize] = true;
+        i += 1;
+    }
+    table
+}
+
+/// A place in a line. Bytes are enough to find it: no byte of a longer character looks like a separator.
+struct Cursor<'page> {
+    line: &'page str,
+    at: usize,
+}
+
+impl<'page> Cursor<'page> {
+    fn peek(&self) -> Option<u8> {
+        self.line.as_bytes().get(self.at).copied()
+    }
+
+    /// Steps over `byte`, if it is next.
+    fn take(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    /// Steps over a backslash and the character behind it, however many bytes that has.
+    fn skip_escaped(&mut self) {
+        self.at += 2;
+        while !self.line.is_char_boundary(self.at) {
+            self.at += 1;
         }
-        let name;
-        let is_quoted = rest.starts_with('"');
-        if is_quoted {
-            (name, rest) = quoted(rest)?;
-        } else {
-            let end = rest.bytes().position(|b| matches!(b, b'=' | b' ' | b'\t' | b',' | b'}' | b'"'));
-            (name, rest) = rest.split_at(end.ok_or(Fault::Unclosed)?);
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t')) {
+            self.at += 1;
         }
-        rest = rest.trim_start_matches(blanks);
-        if let Some(after) = rest.strip_prefix('=') {
-            let raw;
-            (raw, rest) = quoted(after.trim_start_matches(blanks))?;
-            if name.is_empty() {
-                return Err(Fault::Label);
+    }
+
+    /// What stands before the next such byte, or before the line's end.
+    fn until(&mut self, ends: &Bytes) -> &'page str {
+        let rest = &self.line[self.at..];
+        let length = rest.bytes().position(|byte| ends[usize::from(byte)]).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+
+    /// Reads up to the closing brace. Gives the metric's name, if it stands in quotes among the labels.
+    fn labels(&mut self, labels: &mut Vec<Label<'page>>) -> Result<Option<&'page str>, Fault> {
+        let mut metric = None;
+        loop {
+            self.skip_blanks();
+            if self.take(b'}') {
+                return Ok(metric);
             }
-            labels.push(Label { name, raw });
-        } else if is_quoted && metric.is_none() {
-            metric = Some(name);
-        } else {
+            let is_quoted = self.peek() == Some(b'"');
+            let name = match self.peek() {
+                None => return Err(Fault::Unclosed),
+                Some(b'"') => self.quoted()?,
+                Some(_) => self.until(&LABEL_NAME_END),
+            };
+            self.skip_blanks();
+            if self.take(b'=') {
+                self.skip_blanks();
+                let raw = self.quoted()?;
+                if name.is_empty() {
+                    return Err(Fault::Label);
+                }
+                labels.push(Label { name, raw });
+            } else if is_quoted && metric.is_none() {
+                metric = Some(name);
+            } else {
+                return Err(if self.peek().is_none() { Fault::Unclosed } else { Fault::Label });
+            }
+            self.skip_blanks();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {}
+                Some(_) => return Err(Fault::Label),
+                None => return Err(Fault::Unclosed),
+            }
+        }
+    }
+
+    /// What stands between the quote that is next and the one that closes it.
+    fn quoted(&mut self) -> Result<&'page str, Fault> {
+        if !self.take(b'"') {
             return Err(Fault::Label);
         }
-        rest = rest.trim_start_matches(blanks);
-        match rest.as_bytes().first() {
-            Some(b',') => rest = &rest[1..],
-            Some(b'}') => {}
-            Some(_) => return Err(Fault::Label),
-            None => return Err(Fault::Unclosed),
+        let begin = self.at;
+        loop {
+            self.until(&QUOTED_END);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(&self.line[begin..self.at - 1]);
+                }
+                // Whatever is escaped does not close the quote.
+                Some(_) if self.at + 2 <= self.line.len() => self.skip_escaped(),
+                _ => return Err(Fault::Unclosed),
+            }
         }
     }
-}
-
-/// What stands between the quote at the beginning and the one that closes it, and what follows.
-fn quoted(text: &str) -> Result<(&str, &str), Fault> {
-    let inside = text.strip_prefix('"').ok_or(Fault::Label)?;
-    let bytes = inside.as_bytes();
-    let mut from = 0;
-    while let Some(found) = memchr2(b'"', b'\\', &bytes[from..]) {
-        let at = from + found;
-        if bytes[at] == b'"' {
-            return Ok((&inside[..at], &inside[at + 1..]));
-        }
-        // Whatever is escaped does not close the quote. It may be more than a byte long, but none of its
-        // other bytes is a quote or a backslash.
-        from = at + 2;
-        if from > bytes.len() {
-            break;
-        }
-    }
-    Err(Fault::Unclosed)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// Largest page, decompressed: ten times what a large service shows.
-pub const MAX_PAGE_BYTES: usize = 16 << 20;
+/// Largest page, before and after decompression: twenty times what a large service shows.
+pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// Longest time for one page, from connecting to its last byte.
 pub const MAX_PAGE_TIME: Duration = Duration::from_secs(10);

@@ -1,0 +1,141 @@
+//! The aggregated API: what the board says, as `external.metrics.k8s.io/v1beta1` over TLS.
+//!
+//! The API server passes on the requests of HorizontalPodAutoscalers; each gets the one value of the one object that it
+//! selects, or an error that says why there is none. A HorizontalPodAutoscaler that gets an error keeps its replicas, one
+//! that gets a zero gives them away. So what is not known is never a number here, least of all 0, and a decision whose
+//! sample has grown too old counts as not known. Several values for one request, which the reader would add up, are
+//! refused as well.
+//!
+//! Answers come from memory: no lock is taken, nothing is waited for, no decision is copied. Nothing is ever written, and
+//! requests are not authenticated, which is why only loopback addresses are served.
+//!
+//! ```text
+//! server      accepts connections; tls: with which certificate
+//! route       which path is asked for
+//! negotiate   in which format
+//! discovery   the documents by which clients find the API
+//! value       one metric of one object; selector: which object
+//! status      errors; reply: bodies and headers
+//! ```
+
+mod discovery;
+mod negotiate;
+mod reply;
+mod route;
+mod selector;
+mod server;
+mod status;
+mod tls;
+mod value;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{HeaderMap, Method, Request, Response, Uri};
+
+pub use route::{GROUP, VERSION};
+pub use server::{BindError, Server};
+pub use tls::{Certificate, CertificateError};
+pub use value::{AUTOSCALER_LABEL, Metric};
+
+use crate::clock::Clock;
+use crate::engine::Board;
+use crate::ops::{Readiness, Telemetry};
+use negotiate::Format;
+use reply::Reply;
+use route::Route;
+use status::{Reason, Status};
+
+/// What answers are made of.
+#[derive(Debug)]
+pub struct Api {
+    board: Arc<Board>,
+    clock: Clock,
+    readiness: Readiness,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Api {
+    /// Answers from `board`. Decisions grow old by `clock`, the one that samples are stamped by.
+    pub const fn new(
+        board: Arc<Board>,
+        clock: Clock,
+        readiness: Readiness,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        Self { board, clock, readiness, telemetry }
+    }
+
+    /// The answer to a request, whose body is not looked at.
+    pub fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let began = self.clock.now();
+        let response = self.route(request);
+        self.telemetry.answered(response.status().as_u16(), self.clock.now() - began);
+        response
+    }
+
+    fn route<B>(&self, request: &Request<B>) -> Reply {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let response = match Route::of(uri.path()) {
+            Some(route) => self.answer(route, method, uri, headers).map_err(|status| match route {
+                Route::Metric { metric, .. } => status.about(metric),
+                _ => status,
+            }),
+            None => Err(Status::new(
+                Reason::NotFound,
+                format!("the server could not find {}; / lists the paths there are", uri.path()),
+            )),
+        };
+        let response = response.unwrap_or_else(Status::into_reply);
+        if method == Method::HEAD { reply::without_body(response) } else { response }
+    }
+
+    fn answer(
+        &self,
+        route: Route<'_>,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Reply, Status> {
+        if method != Method::GET && method != Method::HEAD {
+            let message = format!("{method} is not supported, since there is nothing to write here; use GET");
+            return Err(Status::new(Reason::MethodNotAllowed, message));
+        }
+        match route {
+            Route::Live => Ok(reply::ok()),
+            Route::Ready if self.readiness.is_set() => Ok(reply::ok()),
+            Route::Ready => {
+                Err(Status::new(Reason::ServiceUnavailable, "not ready: the first data are not there yet"))
+            }
+            Route::Groups => {
+                let offered = [Format::Json, Format::DiscoveryV2, Format::DiscoveryV2Beta1];
+                Ok(discovery::groups(headers, negotiate::choose(headers, &offered)?))
+            }
+            Route::Paths | Route::Group | Route::Resources => {
+                negotiate::choose(headers, &[Format::Json])?;
+                Ok(match route {
+                    Route::Paths => discovery::paths(headers),
+                    Route::Group => discovery::group(headers),
+                    _ => discovery::resources(headers),
+                })
+            }
+            Route::Metric { namespace, metric } => {
+                let query = uri.query().unwrap_or_default();
+                if parameter(query, "watch").is_some_and(|v| !v.eq_ignore_ascii_case("false") && v != "0") {
+                    let message = "watch is not supported: values are read, one by one; leave watch out";
+                    return Err(Status::new(Reason::MethodNotAllowed, message));
+                }
+                negotiate::choose(headers, &[Format::Json])?;
+                let selector = parameter(query, "labelSelector").unwrap_or_default();
+                value::answer(&self.board, self.clock.now(), namespace, metric, &selector)
+            }
+        }
+    }
+}
+
+/// The first value of a query's parameter, decoded as forms are: a plus is a blank.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+}

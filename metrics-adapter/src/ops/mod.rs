@@ -1,0 +1,8 @@
+//! What the adapter tells about itself: `/metrics`, `/healthz` and `/readyz` on a port of their own, in plain HTTP.
+
+mod board_metrics;
+mod server;
+mod telemetry;
+
+pub use server::{OpsServer, Readiness};
+pub use telemetry::Telemetry;

@@ -1,0 +1,136 @@
+//! The ops port.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use super::telemetry::Telemetry;
+
+/// Connections at a time; a probe or a scrape needs one.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Longest time that a client may take over a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether the adapter can answer questions about loads: set once all that must come first is there.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// From now on it is ready.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A server of `/metrics`, `/healthz`, `/livez` and `/readyz` that is bound and not yet running.
+#[derive(Debug)]
+pub struct OpsServer {
+    listener: TcpListener,
+    telemetry: Arc<Telemetry>,
+    readiness: Readiness,
+}
+
+impl OpsServer {
+    /// Binds `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(
+        address: SocketAddr,
+        telemetry: Arc<Telemetry>,
+        readiness: Readiness,
+    ) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, telemetry, readiness })
+    }
+
+    /// The address that it is bound to.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` changes. Requests that run then are cut: nobody's replicas depend on them.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let Self { listener, telemetry, readiness } = self;
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &slots) => accepted,
+                _ = shutdown.changed() => return,
+            };
+            while connections.try_join_next().is_some() {}
+            let Some((stream, slot)) = accepted else { continue };
+            let (telemetry, readiness) = (Arc::clone(&telemetry), readiness.clone());
+            connections.spawn(async move {
+                let service = service_fn(move |request| {
+                    let response = respond(&request, &telemetry, &readiness);
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                let served = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = served.await {
+                    tracing::debug!(%error, "a connection to the ops port ended early");
+                }
+                drop(slot);
+            });
+        }
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, slot)),
+        Err(error) => {
+            // Out of file descriptors, most likely: trying again at once would only burn the processor.
+            tracing::warn!(%error, "the ops port cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+fn respond<B>(request: &Request<B>, telemetry: &Telemetry, readiness: &Readiness) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let (status, kind, body) = match request.uri().path() {
+        _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is served here\n".to_owned()),
+        "/metrics" => (StatusCode::OK, OPEN_METRICS, telemetry.page()),
+        "/healthz" | "/livez" => (StatusCode::OK, TEXT, "ok".to_owned()),
+        "/readyz" if readiness.is_set() => (StatusCode::OK, TEXT, "ok".to_owned()),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "no workload has been read yet\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, TEXT, "try /metrics, /healthz or /readyz\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response
+}
