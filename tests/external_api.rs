@@ -22,12 +22,12 @@ use plimsoll_adapter::clock::{Clock, Hand};
 use plimsoll_adapter::engine::{Board, ObjectKey};
 use plimsoll_adapter::external::{Api, BindError, Certificate, Server};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
+use plimsoll_adapter::stop::{self, Stopper};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -83,7 +83,7 @@ struct World {
     tls: Arc<ArcSwap<ServerConfig>>,
     hand: Hand,
     ready: Readiness,
-    stop: watch::Sender<bool>,
+    stop: Stopper,
     server: JoinHandle<()>,
 }
 
@@ -111,7 +111,7 @@ impl World {
         let api = Api::new(board, clock, ready.clone(), telemetry);
         let server = Server::bind(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), api).await.unwrap();
         let addr = server.addr();
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = stop::channel();
         let server = tokio::spawn(server.run(stopped));
         Self { addr, certificate, tls, hand, ready, stop, server }
     }
@@ -619,7 +619,7 @@ async fn told_to_stop_it_finishes_what_has_begun_and_then_is_gone() {
     // Once this is answered, the server has read what came before it: all of this runs on one thread.
     world.get("/livez").await;
 
-    world.stop.send(true).unwrap();
+    world.stop.stop();
     begun.write_all(b"TP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     begun.read_to_string(&mut answer).await.unwrap();

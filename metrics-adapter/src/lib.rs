@@ -7,6 +7,8 @@
 //!
 //! `collect` writes samples, `engine` turns them into decisions, the others only read the board.
 
+pub mod adapter;
+pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod config;
@@ -14,3 +16,4 @@ pub mod engine;
 pub mod external;
 pub mod ops;
 pub mod resource;
+pub mod stop;

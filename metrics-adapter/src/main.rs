@@ -1,2 +1,10 @@
-//! x
-fn main() {}
+//! The adapter's command line.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use plimsoll_adapter::cli::Args;
+
+fn main() -> ExitCode {
+    Args::parse().run()
+}

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::board::{Board, Cell, ObjectKey};
 use crate::collect::{Collector, Query, Scraper, Targets};
 use crate::ops::Readiness;
+use crate::stop::Stop;
 
 /// One object that is to be measured and decided about.
 #[derive(Debug)]
@@ -43,14 +44,14 @@ impl Engine {
         Self { key, autoscaler: Autoscaler::new(spec), collector, scraper, cell, readiness }
     }
 
-    /// Works until `shutdown` changes.
-    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+    /// Works until it is told to stop.
+    pub async fn run(mut self, mut stop: Stop) {
         let interval = self.autoscaler.spec().interval;
         let mut next = self.scraper.clock.now();
         loop {
             tokio::select! {
                 () = self.round() => {}
-                _ = shutdown.changed() => return,
+                () = stop.told() => return,
             }
             // A round that took too long is followed by the next at its own time, not by several at once.
             let now = self.scraper.clock.now();
@@ -59,7 +60,7 @@ impl Engine {
             }
             tokio::select! {
                 () = self.scraper.clock.sleep_until(next) => {}
-                _ = shutdown.changed() => return,
+                () = stop.told() => return,
             }
         }
     }

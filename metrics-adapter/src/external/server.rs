@@ -19,12 +19,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::Api;
+use crate::stop::Stop;
 
 /// Connections at one time. An API server needs one; the rest are probes and people.
 const MAX_CONNECTIONS: usize = 256;
@@ -98,15 +98,15 @@ impl Server {
         self.addr
     }
 
-    /// Serves until `stop` holds true or its sender is gone. Then nothing more is accepted, what is under way is
+    /// Serves until it is told to stop. Then nothing more is accepted, what is under way is
     /// finished, and after 5 s the rest is cut off.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, mut stop: Stop) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 // In this order: those that have ended must not count against those that come.
                 biased;
-                () = told(&mut stop) => break,
+                () = stop.told() => break,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     // Closed at once: whoever waited in the queue instead would learn nothing.
@@ -136,18 +136,12 @@ impl Server {
     }
 }
 
-/// Returns when the server is told to stop.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 /// One connection, from the handshake to the last answer.
 async fn serve(
     stream: TcpStream,
     tls: Arc<ServerConfig>,
     api: Arc<Api>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: Stop,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await??;
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -159,7 +153,7 @@ async fn serve(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = told(&mut stop) => connection.as_mut().graceful_shutdown(),
+        () = stop.told() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
 }

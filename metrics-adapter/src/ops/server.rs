@@ -15,9 +15,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::telemetry::Telemetry;
+use crate::stop::Stop;
 
 /// Connections at a time; a probe or a scrape needs one.
 const MAX_CONNECTIONS: usize = 64;
@@ -70,15 +71,15 @@ impl OpsServer {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` changes. Requests that run then are cut: nobody's replicas depend on them.
-    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+    /// Serves until it is told to stop. Requests that run then are cut: nobody's replicas depend on them.
+    pub async fn run(self, mut stop: Stop) {
         let Self { listener, telemetry, readiness } = self;
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&listener, &slots) => accepted,
-                _ = shutdown.changed() => return,
+                () = stop.told() => return,
             };
             while connections.try_join_next().is_some() {}
             let Some((stream, slot)) = accepted else { continue };

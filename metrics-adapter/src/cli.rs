@@ -1,0 +1,155 @@
+//! The command line: flags as typed, then one function a command.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::adapter::{Adapter, Listen};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Configured};
+use crate::engine::Object;
+use crate::stop;
+
+/// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Args {
+    /// What to log: a level, or `target=level` pairs as tracing's EnvFilter reads them.
+    #[arg(long, global = true, env = "PLIMSOLL_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+
+    /// How to log.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Scrape the workloads of a file and answer for them, without a cluster.
+    Serve(Serve),
+}
+
+#[derive(Debug, Parser)]
+struct Serve {
+    /// LoadAwareAutoscaler documents, and a StaticTargets document of the same name for each.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// Address of the external metrics API. Requests are not authenticated, so only loopback is taken.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
+    bind_address: IpAddr,
+
+    /// Port of the external metrics API; 0 takes a free one.
+    #[arg(long, default_value_t = 6443, value_name = "PORT")]
+    secure_port: u16,
+
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
+    metrics_bind_address: SocketAddr,
+
+    /// Directory with tls.crt and tls.key. Without it a self-signed certificate is made.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+}
+
+impl Args {
+    /// Runs the command. 2 means that the input was wrong, 1 that something failed.
+    pub fn run(self) -> ExitCode {
+        let Self { log, log_format, command } = self;
+        let result = start_logging(&log, log_format).and_then(|()| {
+            let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+            runtime.block_on(async {
+                match command {
+                    Command::Serve(serve) => serve.run().await,
+                }
+            })
+        });
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+            }
+        }
+    }
+}
+
+fn start_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter:?} is not a filter"))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => subscriber.with_target(false).init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    Ok(())
+}
+
+impl Serve {
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { config, bind_address, secure_port, metrics_bind_address, cert_dir } = self;
+        let config = Config::read(&config)?;
+        let api = SocketAddr::new(bind_address, secure_port);
+        let listen = Listen { api, ops: metrics_bind_address, cert_dir };
+        let mut adapter = Adapter::bind(listen, Clock::system()).await?;
+        // The targets of a file never change; a channel whose sender is gone keeps its last value.
+        for (key, Configured { spec, query, targets }) in config.objects {
+            tracing::info!(object = %key, pods = targets.ready.len(), interval = %spec.interval, "watching");
+            adapter.add(Object { key, spec, query, targets: watch::channel(targets).1 });
+        }
+        tracing::info!("external metrics API: https://{}", adapter.api_addr());
+        tracing::info!("metrics and health:   http://{}/metrics", adapter.ops_addr());
+        run_until_told(adapter).await
+    }
+}
+
+/// The first signal ends the work in order, the second at once.
+pub(crate) async fn run_until_told(adapter: Adapter) -> anyhow::Result<()> {
+    let (stopper, stop) = stop::channel();
+    let mut signals = Signals::new().context("signals cannot be caught")?;
+    let mut running = tokio::spawn(adapter.run(stop));
+    tokio::select! {
+        ended = &mut running => return ended.context("the adapter ended early"),
+        name = signals.next() => tracing::info!("{name}: finishing what is under way; once more to stop at once"),
+    }
+    stopper.stop();
+    tokio::select! {
+        ended = running => ended.context("the adapter ended early"),
+        name = signals.next() => anyhow::bail!("{name} again: stopped at once"),
+    }
+}
+
+/// The two signals that mean "stop".
+pub(crate) struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
