@@ -9,6 +9,7 @@
 
 pub mod adapter;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod collect;
 pub mod config;

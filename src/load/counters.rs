@@ -24,7 +24,8 @@ pub struct Reading {
     pub at: Time,
     /// When the process started, if known.
     pub started: Option<Time>,
-    /// Histograms of request durations, one for each set of labels.
+    /// Histograms of request durations, one for each set of labels. Many client libraries show none before the first
+    /// request; such a pod's load is not known.
     pub histograms: Vec<HistogramCounts>,
     /// CPU-seconds used since the start.
     pub cpu_seconds: Option<f64>,
@@ -74,6 +75,9 @@ pub enum ReadingError {
         /// What it is.
         value: f64,
     },
+    /// The pod has shown the histogram before, and does not any more.
+    #[error("the histogram is gone from the page")]
+    Vanished,
     /// The reading is not newer than the pod's last one.
     #[error("the reading of {given} is not newer than the last one, of {last}")]
     NotNewer {
@@ -301,6 +305,9 @@ impl Pod {
             Some(last) if reading.at <= last.at => {
                 return Err(ReadingError::NotNewer { last: last.at, given: reading.at });
             }
+            Some(last) if reading.histograms.is_empty() && !last.histograms.is_empty() => {
+                return Err(ReadingError::Vanished);
+            }
             Some(last) => Some(reading.rates_since(last)?),
             None => reading.rates_since_start(interval).transpose()?,
         };
@@ -436,6 +443,18 @@ mod tests {
         }
         let old = counters.read("a", page(0, 1.0, 0.0));
         assert_eq!(old, Err(ReadingError::NotNewer { last: at(0), given: at(0) }));
+    }
+
+    #[test]
+    fn a_histogram_that_vanishes_is_no_load_of_zero() {
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", page(0, 0.0, 0.0)).unwrap();
+        counters.read("a", page(10, 70.0, 0.0)).unwrap();
+        let bare = Reading { at: at(20), ..Reading::default() };
+        assert_eq!(counters.read("a", bare), Err(ReadingError::Vanished));
+        let sample = counters.sample(at(20), &ready(&["a"]));
+        assert!(sample.groups[0].silent);
+        assert_eq!(rates(&sample.groups[0]), [7.0, 0.0]);
     }
 
     #[test]

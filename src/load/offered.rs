@@ -120,7 +120,7 @@ pub(super) fn offered(sample: &Sample, weights: &FixedWeights, usual_cost: Optio
         let variance = if window > 0.0 { weights.variance(&rates) / window } else { 0.0 };
         if group.silent {
             silent.push((rates, variance, f64::from(group.pods)));
-        } else {
+        } else if group.tells() {
             fresh.add(&rates, variance, f64::from(group.pods));
             unserved.add(group, window);
         }

@@ -48,7 +48,7 @@ pub struct Group {
     pub silent: bool,
     /// Time that the rates were taken over.
     pub window: Span,
-    /// Request rates by duration, one entry for each set of labels.
+    /// Request rates by duration, one entry for each set of labels. Without any the group's load is not known.
     pub histograms: Vec<HistogramRates>,
     /// CPU used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +83,13 @@ pub struct HistogramRates {
     rates: Vec<Rate>,
     #[serde(skip_serializing_if = "Option::is_none")]
     busy: Option<Rate>,
+}
+
+impl Group {
+    /// Whether these rates are of now, and tell a load.
+    pub fn tells(&self) -> bool {
+        !self.silent && !self.histograms.is_empty()
+    }
 }
 
 impl HistogramRates {

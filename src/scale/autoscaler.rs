@@ -1,6 +1,6 @@
 //! The decision itself.
 
-use crate::load::{Load, SAMPLE_SCHEMA, Sample};
+use crate::load::{Group, Load, SAMPLE_SCHEMA, Sample};
 use crate::spec::{Checked, Mode};
 use crate::units::{MetricsQps, Span, Time};
 
@@ -89,7 +89,7 @@ impl Autoscaler {
         if let Ok(load) = &load {
             self.usual_cost = load.mean_cost().or(self.usual_cost);
         }
-        let told: u32 = sample.groups.iter().filter(|g| !g.silent).map(|g| g.pods).sum();
+        let told: u32 = sample.groups.iter().filter(|g| g.tells()).map(|g| g.pods).sum();
         let pods = sample.pods;
         self.newest = Some(Observed {
             evidence: Evidence { sampled_at: sample.at, pods },
@@ -108,11 +108,10 @@ impl Autoscaler {
         if pods.silent > pods.ready / 2 {
             return Err(NoOpinion::Silent { silent: pods.silent, ready: pods.ready });
         }
-        let mut told = sample.groups.iter().filter(|g| !g.silent).peekable();
-        if told.peek().is_none() {
+        if sample.groups.iter().all(|g| g.silent) {
             return Err(NoOpinion::NoRate);
         }
-        if told.all(|g| g.histograms.is_empty()) {
+        if !sample.groups.iter().any(Group::tells) {
             return Err(NoOpinion::NoSeries);
         }
         Ok(self.spec.weights.load(sample, self.usual_cost))
@@ -253,9 +252,7 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{
-        Edges, FixedWeights, Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample,
-    };
+    use crate::load::{Edges, FixedWeights, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
     use crate::units::Rate;
 
     fn at(seconds: i64) -> Time {
@@ -334,6 +331,10 @@ mod tests {
         let mut a = autoscaler(Mode::Auto);
         a.observe(&sample(0, pods(6), &[5.0; 4])).unwrap();
         assert_eq!(replicas(&a.decide(at(0))), Ok((6, vec!["Load", "WarmingUp"])));
+        let mut without_series = sample(15, pods(6), &[5.0; 6]);
+        without_series.groups[0].histograms.clear();
+        a.observe(&without_series).unwrap();
+        assert_eq!(replicas(&a.decide(at(15))), Ok((6, vec!["Load", "WarmingUp"])));
     }
 
     #[test]

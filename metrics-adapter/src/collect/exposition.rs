@@ -140,16 +140,17 @@ impl<'page, 'wanted> Scanner<'page, 'wanted> {
         Malformed { line: self.line, fault }
     }
 
-    /// Whether a line must be read. A name in quotes, or behind blanks, is not told from its beginning.
+    /// Whether a line must be read: one with a wanted name, and one that does not begin as names and comments do. There
+    /// may be a name in quotes or behind blanks, or it may be no metrics page at all.
     fn wants(&self, line: &str) -> bool {
         let Some(names) = self.wanted else { return true };
         match line.as_bytes().first() {
-            Some(b'{' | b' ' | b'\t') => true,
-            Some(_) => names.iter().any(|name| {
-                line.strip_prefix(name)
-                    .is_some_and(|after| matches!(after.as_bytes().first(), Some(b'{' | b' ' | b'\t')))
+            None | Some(b'#') => false,
+            Some(b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':') => names.iter().any(|name| {
+                let after = line.strip_prefix(name).map(str::as_bytes);
+                after.is_some_and(|after| matches!(after.first(), Some(b'{' | b' ' | b'\t')))
             }),
-            None => false,
+            Some(_) => true,
         }
     }
 }
@@ -387,13 +388,14 @@ mod tests {
 
     #[test]
     fn only_the_wanted_names_are_read() {
-        let page = "a 1\nab 2\na{x=\"1\"} 3\nbroken\n{\"c\"} 4\n b 5\n";
+        let page = "a 1\nab 2\n# a\na{x=\"1\"} 3\nbroken\n{\"c\"} 4\n b 5\n";
         let mut scanner = Scanner::only(page, &["a", "c"]);
         let mut seen = Vec::new();
         while let Some(sample) = scanner.next_sample().unwrap() {
             seen.push((sample.name, sample.value));
         }
         assert_eq!(seen, [("a", 1.0), ("a", 3.0), ("c", 4.0), ("b", 5.0)]);
+        assert!(Scanner::only("<html>\n", &["a"]).next_sample().is_err());
     }
 
     proptest! {
