@@ -1,4 +1,5 @@
-//! Claims: a whole page is scanned at least 25 times as fast as by prometheus-parse, and three wanted families of it at 1 GB/s or more.
+//! Claims: from a page to the class counts that an autoscaler wants takes at most a 25th of the time in which
+//! prometheus-parse reads the page, and three wanted families are read at 1 GB/s or more.
 
 use std::hint::black_box;
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
+use plimsoll::units::Span;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
@@ -14,15 +15,16 @@ use crate::adapter::{Adapter, Listen};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Configured};
 use crate::engine::Object;
-use crate::stop;
+use crate::{demo, stop};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Args {
-    /// What to log: a level, or `target=level` pairs as tracing's EnvFilter reads them.
-    #[arg(long, global = true, env = "PLIMSOLL_LOG", default_value = "info", value_name = "FILTER")]
-    log: String,
+    /// What to log: a level, or `target=level` pairs as tracing's EnvFilter reads them. Default: info, and warn for
+    /// the demo.
+    #[arg(long, global = true, env = "PLIMSOLL_LOG", value_name = "FILTER")]
+    log: Option<String>,
 
     /// How to log.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
@@ -44,6 +46,32 @@ enum LogFormat {
 enum Command {
     /// Scrape the workloads of a file and answer for them, without a cluster.
     Serve(Serve),
+    /// Show the whole loop on this machine: simulated pods, the real adapter, an HPA that follows it.
+    Demo(Demo),
+}
+
+#[derive(Debug, Parser)]
+struct Demo {
+    /// Seconds that pass in the demo for each second of yours, 1 to 300.
+    #[arg(long, default_value_t = 60.0, value_parser = speed, value_name = "FACTOR")]
+    speed: f64,
+
+    /// End by itself after so much of your time, such as 60s. Without it Ctrl-C ends the demo.
+    #[arg(long = "for", value_name = "DURATION")]
+    duration: Option<Span>,
+
+    /// Another seed makes other requests.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Port of the external metrics API; 0 takes a free one.
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
+    secure_port: u16,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed| (1.0..=300.0).contains(speed));
+    speed.ok_or_else(|| "give a number from 1 to 300".to_owned())
 }
 
 #[derive(Debug, Parser)]
@@ -73,11 +101,16 @@ impl Args {
     /// Runs the command. 2 means that the input was wrong, 1 that something failed.
     pub fn run(self) -> ExitCode {
         let Self { log, log_format, command } = self;
-        let result = start_logging(&log, log_format).and_then(|()| {
+        let log = log.as_deref().unwrap_or(match command {
+            Command::Serve(_) => "info",
+            Command::Demo(_) => "warn",
+        });
+        let result = start_logging(log, log_format).and_then(|()| {
             let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
             runtime.block_on(async {
                 match command {
                     Command::Serve(serve) => serve.run().await,
+                    Command::Demo(demo) => demo.run().await,
                 }
             })
         });
@@ -119,8 +152,43 @@ impl Serve {
     }
 }
 
+impl Demo {
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { speed, duration, seed, secure_port } = self;
+        let api = SocketAddr::from((Ipv4Addr::LOCALHOST, secure_port));
+        let (stopper, stop) = stop::channel();
+        let mut signals = Signals::new().context("signals cannot be caught")?;
+        let mut out = std::io::stdout();
+        let mut demo = std::pin::pin!(demo::run(demo::Options { speed, seed, api }, &mut out, stop));
+        let enough = async {
+            match duration {
+                Some(duration) => tokio::time::sleep(Clock::system().in_world(duration)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = &mut demo => return tolerate_broken_pipe(ended),
+            () = enough => {}
+            _ = signals.next() => {}
+        }
+        stopper.stop();
+        tokio::select! {
+            ended = demo => tolerate_broken_pipe(ended),
+            name = signals.next() => anyhow::bail!("{name} again: stopped at once"),
+        }
+    }
+}
+
+/// Whoever reads the output may have seen enough.
+fn tolerate_broken_pipe(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    result.or_else(|error| match error.downcast_ref::<std::io::Error>() {
+        Some(io) if io.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
+}
+
 /// The first signal ends the work in order, the second at once.
-pub(crate) async fn run_until_told(adapter: Adapter) -> anyhow::Result<()> {
+async fn run_until_told(adapter: Adapter) -> anyhow::Result<()> {
     let (stopper, stop) = stop::channel();
     let mut signals = Signals::new().context("signals cannot be caught")?;
     let mut running = tokio::spawn(adapter.run(stop));
@@ -136,18 +204,18 @@ pub(crate) async fn run_until_told(adapter: Adapter) -> anyhow::Result<()> {
 }
 
 /// The two signals that mean "stop".
-pub(crate) struct Signals {
+struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    pub(crate) async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

@@ -13,6 +13,7 @@ pub mod client;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod demo;
 pub mod engine;
 pub mod external;
 pub mod ops;

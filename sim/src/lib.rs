@@ -1,1 +1,31 @@
-//! x
+//! Plimsoll's simulator: what autoscaling policies would have cost, and broken.
+//!
+//! A request trace is replayed through simulated pods, the HorizontalPodAutoscaler's own algorithm and Plimsoll's own
+//! decisions: the very code that a cluster runs. Every policy gets the same requests at the same instants. The same seed
+//! gives the same bytes: there is no clock here, and no random number without a seed. Nothing here talks to a
+//! network.
+//!
+//! ```text
+//! trace    what arrives when: files, or the one built in
+//! cluster  simulated pods behind a balancer: latency is an outcome
+//! policy   who decides how many pods there should be
+//! replay   one trace, all policies in lockstep, one report
+//! ```
+//!
+//! `cluster` knows nothing of the others and can be driven by anyone who has a stream of requests. `profile` and `fit` say
+//! what a trace is like, `scenario` what is assumed, `score` and `report` what came out.
+
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod cluster;
+pub mod fit;
+pub mod latency;
+mod measure;
+pub mod policy;
+pub mod profile;
+mod random;
+pub mod replay;
+pub mod report;
+pub mod scenario;
+pub mod score;
+pub mod trace;

@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! `plimsoll-sim`: see `plimsoll-sim run --help`.
+
+fn main() -> std::process::ExitCode {
+    plimsoll_sim::cli::main()
+}

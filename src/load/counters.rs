@@ -133,6 +133,21 @@ impl HistogramCounts {
         &self.labels
     }
 
+    /// Finite upper bounds in seconds, ascending.
+    pub fn le(&self) -> &[f64] {
+        &self.le
+    }
+
+    /// Cumulative counts; the last one counts all requests.
+    pub fn counts(&self) -> &[f64] {
+        &self.counts
+    }
+
+    /// Sum of all durations in seconds, where known.
+    pub fn sum(&self) -> Option<f64> {
+        self.sum
+    }
+
     /// What was counted since `before`, in the process that counted it; everything, if that is a new one.
     fn rates_since(&self, before: Option<&Self>, window: Span) -> Result<HistogramRates, ReadingError> {
         let before = before.filter(|b| b.le == self.le && !self.was_reset_since(b));

@@ -5,12 +5,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
+use plimsoll::units::Span;
+use plimsoll_adapter::clock::Clock;
 use tempfile::TempDir;
 
 /// Longest time that the server is given to come up.
-const START: Duration = Duration::from_secs(60);
+const START: Span = Span::from_secs(60);
 
 /// The executable, or why there is none.
 pub(crate) fn executable() -> Result<PathBuf, String> {
@@ -52,8 +53,9 @@ impl Prometheus {
             .spawn()
             .unwrap();
         let mut server = Self { process, address, _scratch: scratch };
-        let began = Instant::now();
-        while began.elapsed() < START {
+        let clock = Clock::system();
+        let until = clock.now() + START;
+        while clock.now() < until {
             if server.process.try_wait().unwrap().is_some() {
                 return None;
             }
@@ -69,13 +71,14 @@ impl Prometheus {
     }
 
     /// Evaluates a query that reads no data and keeps the processor busy in proportion to `steps`. Gives the time taken.
-    pub(crate) fn work(&self, steps: u64) -> Duration {
-        let began = Instant::now();
+    pub(crate) fn work(&self, steps: u64) -> Span {
+        let clock = Clock::system();
+        let began = clock.now();
         let query = format!("sum_over_time(vector(1)[{steps}s:1s])");
         let query = query.replace('[', "%5B").replace(']', "%5D");
         let (status, _) = self.get(&format!("/api/v1/query?query={query}")).unwrap();
         assert_eq!(status, 200);
-        began.elapsed()
+        clock.now() - began
     }
 
     /// Status and body of a GET.

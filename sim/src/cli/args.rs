@@ -1,0 +1,161 @@
+//! What can be asked for.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use plimsoll::units::{Cores, Percent, Span};
+
+use crate::cluster::{Balancer, ClusterConfig, StartUp};
+use crate::scenario::{ReplayError, Scenario, Timing};
+use crate::score::Late;
+use crate::trace::{TraceOptions, Window};
+
+/// What autoscaling policies would have cost, and broken.
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll-sim", version, propagate_version = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Replay a request trace under several policies and compare them
+    #[command(after_long_help = POLICIES)]
+    Run(Run),
+}
+
+/// All policies. What most people have is shown at two targets, so that the table is no comparison of single points.
+const DEFAULTS: [&str; 6] =
+    ["fixed", "hpa-cpu", "hpa-cpu:utilization=50", "hpa-qps", "hpa-metricsqps", "plimsoll"];
+
+const POLICIES: &str = "\
+Policies and their knobs, NAME or NAME:key=value,key=value
+  fixed           replicas=N     always so many; default: what the busiest minute needs
+  hpa-cpu         utilization=P  an HPA on CPU, percent
+  hpa-qps         target=X       an HPA on requests per second and pod
+  hpa-metricsqps  target=X       an HPA on MetricsQPS per pod
+  plimsoll        target=X       Plimsoll's own decision, MetricsQPS per pod
+Without a knob, a pod at target uses the same share of its cores under all of them (--share).
+
+Traces, plain or .gz
+  *.req.csv   timestamp_s,duration_s,…         a row a request
+  *.rate.csv  timestamp_s,requests             a row a step
+  *.hist.csv  timestamp_s,le_0.005,…,le_+Inf   requests by step and duration, not cumulative
+
+Examples
+  plimsoll-sim run
+  plimsoll-sim run --trace shop.req.csv.gz --window 2h..4h --startup 90s
+  plimsoll-sim run --policy hpa-cpu:utilization=60 --policy plimsoll
+  plimsoll-sim run --json - | jq '.policies[] | [.policy, .pod_hours, .short_minutes]'";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// What to replay: a file, or the built-in trace
+    #[arg(long, value_name = "FILE", default_value = "builtin:shop")]
+    pub(super) trace: String,
+    /// Policy to replay it under; may be given several times. Default: all, hpa-cpu at two targets
+    #[arg(long = "policy", value_name = "NAME[:k=v,…]")]
+    policies: Vec<String>,
+    /// Write JSON to this file, or in place of the table to standard output (-)
+    #[arg(long, value_name = "-|FILE")]
+    pub(super) json: Option<String>,
+    /// Of everything random: the same seed gives the same bytes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Part of the trace, by offsets from its beginning, e.g. 2h..4h
+    #[arg(long, value_name = "FROM..TO")]
+    window: Option<Window>,
+    /// Requests for each one of the trace
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    rate_scale: f64,
+    /// Share of a request's duration that is CPU, where the trace tells durations only; the rest is I/O
+    #[arg(long, value_name = "PERCENT", default_value = "50%")]
+    cpu_share: Percent,
+    /// CPU of a pod: its request and its limit
+    #[arg(long, value_name = "N", default_value = "1", value_parser = cores)]
+    cores: Cores,
+    /// Share of its cores that a pod at target uses
+    #[arg(long, value_name = "PERCENT", default_value = "70%")]
+    share: Percent,
+    /// Fewest replicas
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    min: u32,
+    /// Most replicas
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max: u32,
+    /// Time from a pod's creation to its first request: 30s, or median and 95th percentile
+    #[arg(long, value_name = "T|T..T", default_value_t)]
+    startup: StartUp,
+    /// Most requests that a pod holds at once; it answers 429 to others. Default: no limit
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Who gets the next request
+    #[arg(long, value_enum, default_value_t = BalancerName::RoundRobin)]
+    balancer: BalancerName,
+    /// A request is late after this many times its duration in an idle pod…
+    #[arg(long, value_name = "F", default_value_t = Late::default().factor)]
+    late_factor: f64,
+    /// …and this much more
+    #[arg(long, value_name = "T", default_value_t = Late::default().slack)]
+    late_slack: Span,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BalancerName {
+    /// One pod after the other
+    RoundRobin,
+    /// The pod with the fewest requests inside
+    LeastLoaded,
+}
+
+fn cores(text: &str) -> Result<Cores, String> {
+    let number = text.parse::<f64>().map_err(|e| e.to_string())?;
+    Cores::new(number).map_err(|e| e.to_string())
+}
+
+impl Run {
+    pub(super) fn policies(&self) -> Vec<String> {
+        if self.policies.is_empty() { DEFAULTS.map(str::to_owned).to_vec() } else { self.policies.clone() }
+    }
+
+    pub(super) fn trace_options(&self) -> Result<TraceOptions, ReplayError> {
+        let check = |fits: bool, setting, value: String, expected| {
+            if fits { Ok(()) } else { Err(ReplayError::Setting { setting, value, expected }) }
+        };
+        let scale = self.rate_scale;
+        check(
+            (1e-9..=1e6).contains(&scale),
+            "--rate-scale",
+            scale.to_string(),
+            "a number above 0, up to 10^6",
+        )?;
+        let share = self.cpu_share.as_fraction();
+        check(share > 0.0, "--cpu-share", self.cpu_share.to_string(), "more than 0%")?;
+        Ok(TraceOptions {
+            seed: self.seed,
+            window: self.window.unwrap_or_default(),
+            rate_scale: scale,
+            cpu_share: share,
+        })
+    }
+
+    pub(super) fn scenario(&self) -> Scenario {
+        Scenario {
+            cluster: ClusterConfig {
+                cores: self.cores,
+                concurrency: self.concurrency,
+                balancer: match self.balancer {
+                    BalancerName::RoundRobin => Balancer::RoundRobin,
+                    BalancerName::LeastLoaded => Balancer::LeastLoaded,
+                },
+                start_up: self.startup,
+                seed: self.seed,
+            },
+            min: self.min,
+            max: self.max,
+            share: self.share,
+            late: Late { factor: self.late_factor, slack: self.late_slack },
+            timing: Timing::default(),
+            seed: self.seed,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the pods of a cluster are like.
+
+use std::fmt;
+use std::str::FromStr;
+
+use plimsoll::units::{Cores, Span};
+use rand::RngExt;
+
+use crate::random::{Purpose, generator, normal_quantile};
+
+/// The 95th percentile of the standard normal distribution.
+const NORMAL_P95: f64 = 1.644_853_626_951_472_7;
+
+/// What the pods of a [`Cluster`](super::Cluster) are like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterConfig {
+    /// CPU of one pod, both its request and its limit; above zero.
+    pub cores: Cores,
+    /// Most requests that a pod holds at once, waiting ones included; it answers 429 to others. None: no limit.
+    pub concurrency: Option<u32>,
+    /// Who gets the next request.
+    pub balancer: Balancer,
+    /// Time from the creation of a pod to its first request.
+    pub start_up: StartUp,
+    /// Of the start-up times.
+    pub seed: u64,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            cores: Cores::saturating(1.0),
+            concurrency: None,
+            balancer: Balancer::RoundRobin,
+            start_up: StartUp::default(),
+            seed: 1,
+        }
+    }
+}
+
+/// Who gets the next request, among the ready pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balancer {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests inside; the oldest of several.
+    LeastLoaded,
+}
+
+impl fmt::Display for Balancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "round robin",
+            Self::LeastLoaded => "least loaded",
+        })
+    }
+}
+
+/// Time from the creation of a pod to its first request: scheduling, image, boot, readiness.
+///
+/// Text form: `30s` is fixed, `20s..40s` is lognormal with median 20 s and 95th percentile 40 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartUp {
+    /// Always the same; not negative.
+    Fixed(Span),
+    /// Lognormal.
+    LogNormal {
+        /// Half of the pods are ready by then; above zero.
+        median: Span,
+        /// 95 % of the pods are ready by then; not less than the median.
+        p95: Span,
+    },
+}
+
+impl Default for StartUp {
+    fn default() -> Self {
+        Self::LogNormal { median: Span::from_secs(20), p95: Span::from_secs(40) }
+    }
+}
+
+impl StartUp {
+    /// That of the `pod`-th pod of a run: the same one whoever asks for it.
+    pub(super) fn draw(self, seed: u64, pod: u64) -> Span {
+        match self {
+            Self::Fixed(span) => span,
+            Self::LogNormal { median, p95 } => {
+                let sigma = (p95.as_secs_f64() / median.as_secs_f64()).ln() / NORMAL_P95;
+                let p = generator(seed, Purpose::StartUp(pod)).random_range(1e-6..1.0 - 1e-6);
+                Span::from_secs_f64(median.as_secs_f64() * (sigma * normal_quantile(p)).exp())
+            }
+        }
+    }
+}
+
+/// A start-up time that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a start-up time: give 30s, or median and 95th percentile as 20s..40s")]
+pub struct StartUpError(String);
+
+impl FromStr for StartUp {
+    type Err = StartUpError;
+
+    fn from_str(text: &str) -> Result<Self, StartUpError> {
+        let wrong = || StartUpError(text.to_owned());
+        let span = |text: &str| text.parse::<Span>().map_err(|_| wrong());
+        match text.split_once("..") {
+            Some((median, p95)) => {
+                let (median, p95) = (span(median)?, span(p95)?);
+                let ordered = median.is_positive() && median <= p95;
+                if ordered { Ok(Self::LogNormal { median, p95 }) } else { Err(wrong()) }
+            }
+            None => span(text).and_then(|s| if s < Span::ZERO { Err(wrong()) } else { Ok(Self::Fixed(s)) }),
+        }
+    }
+}
+
+impl fmt::Display for StartUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(span) => span.fmt(f),
+            Self::LogNormal { median, p95 } => write!(f, "{median}..{p95}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_the_pods_start_by_the_median_and_95_percent_by_the_p95() {
+        let start_up: StartUp = "20s..40s".parse().unwrap();
+        let drawn: Vec<Span> = (0..4000).map(|pod| start_up.draw(1, pod)).collect();
+        let by = |limit: i64| drawn.iter().filter(|s| **s <= Span::from_secs(limit)).count();
+        // Four standard deviations of a binomial count.
+        assert!(by(20).abs_diff(2000) < 127 && by(40).abs_diff(3800) < 55, "{} {}", by(20), by(40));
+    }
+
+    #[test]
+    fn the_same_pod_starts_in_the_same_time() {
+        assert_eq!(StartUp::default().draw(3, 5), StartUp::default().draw(3, 5));
+        assert_ne!(StartUp::default().draw(3, 5), StartUp::default().draw(3, 6));
+    }
+
+    #[test]
+    fn start_up_times_are_written_as_they_are_read() {
+        for text in ["30s", "0s", "20s..40s"] {
+            assert_eq!(text.parse::<StartUp>().unwrap().to_string(), text);
+        }
+        for text in ["", "30", "40s..20s", "0s..5s", "-1s", "5s.."] {
+            assert!(text.parse::<StartUp>().is_err(), "{text:?}");
+        }
+    }
+}

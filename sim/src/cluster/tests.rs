@@ -1,0 +1,209 @@
+//! Claims about pods behind a balancer.
+
+use plimsoll::load::{Counters, ReadyPods};
+use plimsoll::units::Cores;
+use proptest::prelude::*;
+
+use super::*;
+
+const START: Time = Time::from_secs(1_000_000);
+
+fn ms(n: i64) -> Span {
+    Span::from_millis(n)
+}
+
+fn secs(n: i64) -> Span {
+    Span::from_secs(n)
+}
+
+fn config() -> ClusterConfig {
+    ClusterConfig { start_up: StartUp::Fixed(secs(30)), ..ClusterConfig::default() }
+}
+
+fn request(at: i64, cpu: i64, io: i64) -> Request {
+    Request { at: ms(at), cpu: ms(cpu), io: ms(io) }
+}
+
+fn names(cluster: &Cluster, phase: fn(Phase) -> bool) -> Vec<String> {
+    cluster.pods().filter(|pod| phase(pod.phase)).map(|pod| pod.name.to_owned()).collect()
+}
+
+fn is_ready(phase: Phase) -> bool {
+    phase == Phase::Ready
+}
+
+#[test]
+fn a_cluster_can_be_sent_to_another_thread() {
+    fn send<T: Send>(_: &T) {}
+    send(&Cluster::new(config(), START, 1));
+}
+
+#[test]
+fn a_request_computes_first_and_waits_after() {
+    let mut cluster = Cluster::new(config(), START, 1);
+    cluster.inject([request(0, 100, 0), request(0, 100, 50)]);
+    let mut done = Vec::new();
+    cluster.advance_with(START + secs(1), |c| done.push((c.at - START, c.sojourn, c.intrinsic())));
+    // Both share the core; the second one then waits by itself.
+    assert_eq!(done, [(ms(200), ms(200), ms(100)), (ms(250), ms(250), ms(150))]);
+}
+
+#[test]
+fn a_new_pod_takes_requests_once_it_is_ready() {
+    let mut cluster = Cluster::new(config(), START, 1);
+    cluster.set_replicas(2);
+    cluster.advance_to(START + secs(29));
+    assert_eq!(names(&cluster, is_ready).len(), 1);
+    cluster.advance_to(START + secs(30));
+    assert_eq!(names(&cluster, is_ready).len(), 2);
+    assert_eq!(cluster.pods().nth(1).unwrap().ready_since, Some(START + secs(30)));
+}
+
+#[test]
+fn the_newest_pods_go_first_and_finish_what_they_have() {
+    let mut cluster = Cluster::new(config(), START, 3);
+    cluster.inject((0..3).map(|_| request(0, 1000, 0)));
+    cluster.advance_to(START + ms(1));
+    cluster.set_replicas(1);
+    let oldest = names(&cluster, is_ready);
+    assert_eq!((oldest.len(), cluster.pods().count()), (1, 3));
+    cluster.inject([request(500, 10, 0)]);
+    cluster.advance_to(START + secs(2));
+    assert_eq!(names(&cluster, |_| true), oldest, "the drained ones are gone");
+    let totals = cluster.totals();
+    assert_eq!((totals.completed, totals.lost), (4, 0));
+    assert!((totals.pod_seconds - (2.0 + 2.0 * 1.0)).abs() < 1e-6, "{totals:?}");
+    assert!((totals.cpu_seconds - 3.01).abs() < 1e-6, "{totals:?}");
+}
+
+#[test]
+fn a_pod_that_is_still_warming_goes_at_once() {
+    let mut cluster = Cluster::new(config(), START, 1);
+    cluster.set_replicas(3);
+    cluster.advance_to(START + secs(10));
+    cluster.set_replicas(1);
+    assert_eq!(cluster.pods().count(), 1);
+    assert_eq!(cluster.totals().pod_seconds, 30.0);
+    assert_eq!(cluster.totals().ready_pod_seconds, 10.0);
+}
+
+#[test]
+fn names_are_never_used_again() {
+    let mut cluster = Cluster::new(config(), START, 1);
+    cluster.set_replicas(2);
+    let first = names(&cluster, |_| true);
+    cluster.set_replicas(1);
+    cluster.set_replicas(2);
+    assert_ne!(names(&cluster, |_| true)[1], first[1]);
+}
+
+#[test]
+fn without_a_ready_pod_requests_are_lost() {
+    let mut cluster = Cluster::new(config(), START, 0);
+    cluster.inject([request(0, 10, 0)]);
+    cluster.advance_to(START + secs(1));
+    assert_eq!((cluster.totals().arrived, cluster.totals().lost), (1, 1));
+}
+
+#[test]
+fn a_pod_at_its_limit_answers_429_and_counts_it() {
+    let mut cluster = Cluster::new(ClusterConfig { concurrency: Some(2), ..config() }, START, 1);
+    cluster.inject((0..5).map(|_| request(0, 100, 0)));
+    cluster.advance_to(START + ms(1));
+    let pod = names(&cluster, is_ready).remove(0);
+    let reading = cluster.reading(&pod).unwrap();
+    assert_eq!((reading.in_flight, reading.rejected), (Some(2.0), Some(3.0)));
+    assert_eq!(cluster.totals().rejected, 3);
+}
+
+#[test]
+fn least_loaded_avoids_the_busy_pod_and_round_robin_does_not() {
+    let both_long = |balancer| {
+        let mut cluster = Cluster::new(ClusterConfig { balancer, ..config() }, START, 2);
+        cluster.inject([request(0, 1000, 0), request(1, 1, 0), request(10, 1000, 0)]);
+        cluster.advance_to(START + ms(1500));
+        cluster.totals().completed == 3
+    };
+    assert!(both_long(Balancer::LeastLoaded));
+    assert!(!both_long(Balancer::RoundRobin), "the two long ones share a pod");
+}
+
+#[test]
+fn a_late_injection_arrives_at_once() {
+    let mut cluster = Cluster::new(config(), START, 1);
+    cluster.advance_to(START + secs(5));
+    cluster.inject([request(0, 100, 0)]);
+    let mut ended = None;
+    cluster.advance_with(START + secs(6), |c| ended = Some((c.at - START, c.sojourn)));
+    assert_eq!(ended, Some((ms(5100), ms(100))));
+}
+
+#[test]
+fn a_pod_that_does_not_exist_has_no_reading() {
+    assert_eq!(Cluster::new(config(), START, 1).reading("pod-99999"), None);
+}
+
+/// The rates that the core makes of the pods' counters are those of what arrived.
+#[test]
+fn counters_tell_the_rates_that_arrived() {
+    let cores = Cores::new(4.0).unwrap();
+    let mut cluster = Cluster::new(ClusterConfig { cores, ..config() }, START, 3);
+    let mut counters = Counters::new(secs(10));
+    cluster.inject((0..60_000).map(|i| request(i, 5, if i % 10 == 0 { 200 } else { 20 })));
+    let mut sample = None;
+    for step in 1..=6 {
+        cluster.advance_to(START + secs(10 * step));
+        let names: std::collections::BTreeSet<String> = names(&cluster, is_ready).into_iter().collect();
+        for name in &names {
+            counters.read(name, cluster.reading(name).unwrap()).unwrap();
+        }
+        sample = Some(counters.sample(cluster.now(), &ReadyPods { names, warming: 0, replicas: 3 }));
+    }
+    let groups = sample.unwrap().groups;
+    let sum = |rate: &dyn Fn(&plimsoll::load::Group) -> f64| groups.iter().map(rate).sum::<f64>();
+    let total = sum(&|g| g.histograms[0].total());
+    // What begins before the window and ends in it is seen in it: at most a request or two each pod, here.
+    assert!((total - 1000.0).abs() < 1.0, "{total}");
+    assert!((sum(&|g| g.cpu.unwrap().get()) - 5.0).abs() < 0.01);
+    assert!((sum(&|g| g.histograms[0].rates()[5].get()) - 100.0).abs() < 1.0, "a tenth takes 0.1 to 0.25 s");
+    assert!((sum(&|g| g.in_flight.unwrap().change)).abs() <= 3.0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is done to it, every request is somewhere, and no work is done twice.
+    #[test]
+    fn no_request_is_lost_sight_of(
+        requests in proptest::collection::vec((0i64..20_000, 0i64..900, 0i64..900), 0..200),
+        steps in proptest::collection::vec((0i64..5_000, 0u32..6), 0..12),
+        concurrency in proptest::option::of(1u32..4),
+        least_loaded: bool,
+    ) {
+        let balancer = if least_loaded { Balancer::LeastLoaded } else { Balancer::RoundRobin };
+        let start_up = StartUp::Fixed(secs(2));
+        let config = ClusterConfig { concurrency, balancer, start_up, ..ClusterConfig::default() };
+        let mut cluster = Cluster::new(config, START, 2);
+        let mut requests = requests;
+        requests.sort();
+        cluster.inject(requests.iter().map(|(at, cpu, io)| request(*at, *cpu, *io)));
+        let (mut completed, mut cpu) = (0u64, 0.0);
+        let mut now = START;
+        for (wait, replicas) in steps.iter().copied().chain([(1_000_000, 1)]) {
+            now += ms(wait);
+            cluster.advance_with(now, |c| {
+                completed += 1;
+                cpu += c.cpu.as_secs_f64();
+                assert!(c.sojourn >= c.intrinsic(), "{c:?}");
+            });
+            let t = cluster.totals();
+            prop_assert_eq!(t.arrived, t.completed + t.in_flight + t.rejected + t.lost);
+            prop_assert_eq!(t.completed, completed);
+            cluster.set_replicas(replicas);
+        }
+        let t = cluster.totals();
+        prop_assert_eq!((t.arrived, t.in_flight), (requests.len() as u64, 0));
+        prop_assert!((t.cpu_seconds - cpu).abs() < 1e-5, "{} {}", t.cpu_seconds, cpu);
+        prop_assert!(t.ready_pod_seconds <= t.pod_seconds + 1e-9);
+    }
+}

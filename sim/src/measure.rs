@@ -1,0 +1,166 @@
+//! What a cluster shows of its pods: samples of the load as Plimsoll's collector takes them, CPU as metrics-server
+//! gives it, pods as the API server lists them. Nobody sees more than this, and nobody sees it at once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use plimsoll::hpa::{Container, Phase as PodPhase, Pod, PodUsage, Ready};
+use plimsoll::load::{Counters, ReadyPods, Sample};
+use plimsoll::units::{Quantity, Span, Time};
+
+use crate::cluster::{Cluster, Phase};
+
+/// The one container of a simulated pod.
+const CONTAINER: &str = "app";
+
+/// Scrapes all pods that take requests, in one round.
+#[derive(Debug)]
+pub(crate) struct Scraper(Counters);
+
+impl Scraper {
+    pub(crate) fn new(interval: Span) -> Self {
+        Self(Counters::new(interval))
+    }
+
+    pub(crate) fn round(&mut self, cluster: &Cluster) -> Sample {
+        let mut pods = ReadyPods { replicas: cluster.replicas(), ..ReadyPods::default() };
+        for pod in cluster.pods() {
+            match pod.phase {
+                Phase::Warming { .. } => pods.warming += 1,
+                Phase::Draining => {}
+                Phase::Ready => {
+                    pods.names.insert(pod.name.to_owned());
+                    let taken = cluster.reading(pod.name).map(|reading| self.0.read(pod.name, reading));
+                    if !matches!(taken, Some(Ok(()))) {
+                        self.0.miss(pod.name, cluster.now());
+                    }
+                }
+            }
+        }
+        self.0.sample(cluster.now(), &pods)
+    }
+}
+
+/// metrics-server: CPU used by each pod between its own last two readings of it.
+#[derive(Debug, Default)]
+pub(crate) struct MetricsServer(BTreeMap<String, (Time, f64)>);
+
+impl MetricsServer {
+    pub(crate) fn round(&mut self, cluster: &Cluster) -> Vec<PodUsage> {
+        let now = cluster.now();
+        let mut usages = Vec::new();
+        let mut readings = BTreeMap::new();
+        for pod in cluster.pods() {
+            let Some(used) = cluster.reading(pod.name).and_then(|r| r.cpu_seconds) else { continue };
+            if let Some((since, before)) = self.0.get(pod.name) {
+                let window = now - *since;
+                if let Some(cores) = Quantity::at_least((used - before).max(0.0) / window.as_secs_f64()) {
+                    let containers = BTreeMap::from([(CONTAINER.to_owned(), cores)]);
+                    usages.push(PodUsage { pod: pod.name.to_owned(), timestamp: now, window, containers });
+                }
+            }
+            readings.insert(pod.name.to_owned(), (now, used));
+        }
+        self.0 = readings;
+        usages
+    }
+}
+
+/// The pods as the HPA lists them. Each requests all the CPU that it may use.
+pub(crate) fn list(cluster: &Cluster) -> Vec<Pod> {
+    let cpu = Quantity::from_milli((cluster.config().cores.get() * 1000.0).round() as i64);
+    let pod = |view: crate::cluster::PodView<'_>| {
+        let ready = Ready {
+            status: view.ready_since.is_some().into(),
+            last_transition: view.ready_since.unwrap_or(view.created),
+        };
+        Pod {
+            name: view.name.to_owned(),
+            phase: PodPhase::Running,
+            deleted: view.phase == Phase::Draining,
+            start_time: Some(view.created),
+            ready: Some(ready),
+            containers: vec![Container {
+                name: CONTAINER.to_owned(),
+                requests: BTreeMap::from([("cpu".to_owned(), cpu)]),
+            }],
+            restartable_init_containers: Vec::new(),
+            requests: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        }
+    };
+    cluster.pods().map(pod).collect()
+}
+
+/// What was measured and can be read only a while later.
+#[derive(Debug)]
+pub(crate) struct Delayed<T>(VecDeque<(Time, T)>);
+
+impl<T> Delayed<T> {
+    pub(crate) fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    pub(crate) fn put(&mut self, readable: Time, value: T) {
+        self.0.push_back((readable, value));
+    }
+
+    /// The oldest value that can be read by now.
+    pub(crate) fn take(&mut self, now: Time) -> Option<T> {
+        if self.0.front()?.0 > now {
+            return None;
+        }
+        self.0.pop_front().map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{ClusterConfig, Request, StartUp};
+
+    const START: Time = Time::from_secs(1_000_000);
+
+    /// A pod that is busy half of the time, and one that is ready after 20 s.
+    fn cluster() -> Cluster {
+        let start_up = StartUp::Fixed(Span::from_secs(20));
+        let mut cluster = Cluster::new(ClusterConfig { start_up, ..ClusterConfig::default() }, START, 1);
+        let (cpu, io) = (Span::from_millis(500), Span::ZERO);
+        cluster.inject((0..15).map(|i| Request { at: Span::from_secs(i), cpu, io }));
+        cluster.set_replicas(2);
+        cluster
+    }
+
+    #[test]
+    fn cpu_is_that_of_the_window_between_two_readings() {
+        let (mut cluster, mut server) = (cluster(), MetricsServer::default());
+        cluster.advance_to(START + Span::from_secs(5));
+        assert_eq!(server.round(&cluster), [], "one reading is no rate");
+        cluster.advance_to(START + Span::from_secs(15));
+        let usage = server.round(&cluster).remove(0);
+        assert_eq!((usage.timestamp, usage.window), (START + Span::from_secs(15), Span::from_secs(10)));
+        assert_eq!(usage.containers[CONTAINER], Quantity::from_milli(500));
+    }
+
+    #[test]
+    fn only_ready_pods_are_scraped_and_all_are_listed() {
+        let (mut cluster, mut scraper) = (cluster(), Scraper::new(Span::from_secs(15)));
+        cluster.advance_to(START + Span::from_secs(5));
+        let sample = scraper.round(&cluster);
+        assert_eq!((sample.pods.ready, sample.pods.warming, sample.pods.replicas), (1, 1, 2));
+        let pods = list(&cluster);
+        assert_eq!(pods.iter().map(Pod::is_ready).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(pods[1].start_time, Some(START));
+        cluster.set_replicas(1);
+        cluster.set_replicas(0);
+        assert!(list(&cluster).iter().all(|pod| pod.deleted));
+    }
+
+    #[test]
+    fn what_was_measured_can_be_read_a_while_later() {
+        let mut delayed = Delayed::new();
+        delayed.put(START + Span::from_secs(1), 'a');
+        delayed.put(START + Span::from_secs(2), 'b');
+        assert_eq!(delayed.take(START), None);
+        assert_eq!([0, 0].map(|_| delayed.take(START + Span::from_secs(2))), [Some('a'), Some('b')]);
+    }
+}

@@ -1,0 +1,32 @@
+//! `fixed`: always as many pods. By default as many as the busiest minute of the trace needs, which nobody knows
+//! beforehand.
+
+use plimsoll::units::Time;
+
+use super::knobs::Knobs;
+use super::{Basis, Policy, PolicyError, Seen};
+
+#[derive(Debug)]
+pub(super) struct Fixed(u32);
+
+impl Fixed {
+    pub(super) fn new(knobs: &mut Knobs, basis: &Basis<'_>) -> Result<Self, PolicyError> {
+        let given =
+            knobs.get("replicas", "a number of pods, from 1 to 100000", |n| (1..=100_000).contains(n))?;
+        Ok(Self(given.unwrap_or_else(|| basis.pods_for(basis.profile.peak_minute))))
+    }
+}
+
+impl Policy for Fixed {
+    fn target(&self) -> String {
+        format!("{} pods", self.0)
+    }
+
+    fn start(&self, _: u32) -> u32 {
+        self.0
+    }
+
+    fn reconcile(&mut self, _: Time, _: &Seen<'_>) -> u32 {
+        self.0
+    }
+}

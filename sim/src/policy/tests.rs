@@ -1,0 +1,62 @@
+//! Claims about what policies can be asked for.
+
+use super::*;
+use crate::fit::Fit;
+use crate::scenario::Scenario;
+use crate::trace::{Trace, TraceOptions};
+
+/// The target, or the error, of the policy that `text` describes, for five minutes of the built-in trace.
+fn target(text: &str) -> Result<String, String> {
+    let options = TraceOptions { window: "0s..5m".parse().unwrap(), ..TraceOptions::default() };
+    let trace = Trace::shop(options);
+    let profile = Profile::of(&trace).unwrap();
+    let scenario = Scenario::with_share("70%".parse().unwrap());
+    let fit = Fit::of(&trace, &profile, &scenario.cluster, scenario.share).unwrap();
+    let basis = Basis {
+        profile: &profile,
+        weights: &fit.weights,
+        cores: scenario.cluster.cores,
+        share: scenario.share,
+        bounds: (scenario.min, scenario.max),
+        interval: scenario.timing.scrape,
+    };
+    build(text, &basis).map(|policy| policy.target()).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_knob_sets_the_target() {
+    for (text, expected) in [
+        ("fixed:replicas=10", "10 pods"),
+        ("hpa-cpu", "70 % CPU"),
+        ("hpa-cpu:utilization=60", "60 % CPU"),
+        ("hpa-qps:target=12.5", "12.5 requests/s"),
+        ("hpa-metricsqps:target=20", "20.0 MetricsQPS"),
+        ("plimsoll: target = 20", "20.0 MetricsQPS"),
+    ] {
+        assert_eq!(target(text).as_deref(), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn by_default_qps_and_metricsqps_have_the_same_number() {
+    let number = |text: &str| target(text).unwrap().split(' ').next().unwrap().to_owned();
+    assert_eq!(number("hpa-qps"), number("hpa-metricsqps"));
+    assert_eq!(number("hpa-qps"), number("plimsoll"));
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_named_with_what_can() {
+    for (text, expected) in [
+        (
+            "keda",
+            r#"there is no policy "keda": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, plimsoll"#,
+        ),
+        ("hpa-cpu:target=60", r#"hpa-cpu has no knob "target": it has utilization"#),
+        ("hpa-cpu:utilization=0", "hpa-cpu: utilization=0: expected a percentage from 1 to 100"),
+        ("fixed:replicas=x", "fixed: replicas=x: expected a number of pods, from 1 to 100000"),
+        ("plimsoll:target=NaN", "plimsoll: target=NaN: expected a number between 0.001 and 10^9"),
+        ("fixed:10", r#""fixed:10" is not a policy: write NAME or NAME:key=value,key=value"#),
+    ] {
+        assert_eq!(target(text).unwrap_err(), expected);
+    }
+}

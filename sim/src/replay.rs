@@ -1,0 +1,190 @@
+//! A replay: one trace, the same arrivals for every policy, each with a cluster of its own.
+//!
+//! Timers of real clusters do not know of each other, so each has its own phase, drawn from the seed and the same for
+//! every policy. Measurements become readable a while after they were taken.
+
+use plimsoll::hpa::PodUsage;
+use plimsoll::load::Sample;
+use plimsoll::units::{Span, Time};
+use rand::RngExt;
+
+use crate::cluster::{Cluster, Completion, Request};
+use crate::fit::Fit;
+use crate::measure::{Delayed, MetricsServer, Scraper, list};
+use crate::policy::{self, Basis, Policy, Seen};
+use crate::profile::Profile;
+use crate::random::{Purpose, generator};
+use crate::report::Report;
+use crate::scenario::{ReplayError, Scenario, Timing};
+use crate::score::{Score, Tally};
+use crate::trace::Trace;
+
+/// Where a replay begins. Traces tell offsets; no policy asks for the date.
+const START: Time = Time::from_secs(1_700_000_000);
+
+const MINUTE: Span = Span::from_secs(60);
+
+/// How far a replay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Requests that are replayed, once for each policy.
+    pub requests: u64,
+    /// Length of the replay.
+    pub length: Span,
+    /// How much of it is done.
+    pub done: Span,
+}
+
+/// Replays the trace under each of the policies (`NAME` or `NAME:key=value,…`), in lockstep, and scores them in the order
+/// given. `progress` is told after every minute of the trace.
+///
+/// # Errors
+/// When the trace, a policy or a setting is wrong.
+pub fn replay(
+    trace: &Trace,
+    scenario: &Scenario,
+    policies: &[String],
+    mut progress: impl FnMut(Progress),
+) -> Result<Report, ReplayError> {
+    scenario.check()?;
+    let profile = Profile::of(trace)?;
+    let fit = Fit::of(trace, &profile, &scenario.cluster, scenario.share)?;
+    let basis = Basis {
+        profile: &profile,
+        weights: &fit.weights,
+        cores: scenario.cluster.cores,
+        share: scenario.share,
+        bounds: (scenario.min, scenario.max),
+        interval: scenario.timing.scrape,
+    };
+    let usual = basis.pods_for(profile.first_minute).clamp(scenario.min, scenario.max);
+    let mut runs = Vec::new();
+    for name in policies {
+        runs.push(Run::new(name, policy::build(name, &basis)?, usual, scenario));
+    }
+    let mut arrivals = trace.arrivals()?;
+    let mut chunk: Vec<Request> = Vec::new();
+    let mut work = 0.0;
+    for (now, tick) in Timers::new(scenario).take_while(|(now, _)| *now <= START + profile.length) {
+        chunk.clear();
+        arrivals.take_until(now - START, &mut chunk)?;
+        work += chunk.iter().map(|request| request.cpu.as_secs_f64()).sum::<f64>();
+        for run in &mut runs {
+            run.advance(now, &chunk);
+            run.tick(now, tick, work, scenario);
+        }
+        if tick == Tick::Minute {
+            work = 0.0;
+            progress(Progress { requests: profile.requests, length: profile.length, done: now - START });
+        }
+    }
+    let scores = runs.into_iter().map(Run::score).collect();
+    Ok(Report::new(trace, &profile, &fit, scenario, scores))
+}
+
+/// What happens at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tick {
+    Minute,
+    Scrape,
+    MetricsServer,
+    Sync,
+}
+
+/// The timers' ticks, in order, without end.
+struct Timers([(Time, Span, Tick); 4]);
+
+impl Timers {
+    fn new(scenario: &Scenario) -> Self {
+        let mut rng = generator(scenario.seed, Purpose::Phases);
+        let mut timer = |every: Span, tick| {
+            let phase = Span::from_nanos(rng.random_range(0..every.as_nanos().max(1)));
+            (START + phase, every, tick)
+        };
+        let Timing { scrape, metrics_server, sync, .. } = scenario.timing;
+        Self([
+            timer(scrape, Tick::Scrape),
+            timer(metrics_server, Tick::MetricsServer),
+            timer(sync, Tick::Sync),
+            (START + MINUTE, MINUTE, Tick::Minute),
+        ])
+    }
+}
+
+impl Iterator for Timers {
+    type Item = (Time, Tick);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (next, every, tick) = self.0.iter_mut().min_by_key(|(next, ..)| *next)?;
+        let now = *next;
+        *next += *every;
+        Some((now, *tick))
+    }
+}
+
+/// One policy with its cluster.
+struct Run<'a> {
+    name: &'a str,
+    policy: Box<dyn Policy>,
+    cluster: Cluster,
+    scraper: Scraper,
+    metrics_server: MetricsServer,
+    samples: Delayed<Sample>,
+    usages: Delayed<Vec<PodUsage>>,
+    usage: Vec<PodUsage>,
+    tally: Tally,
+}
+
+impl<'a> Run<'a> {
+    fn new(name: &'a str, policy: Box<dyn Policy>, usual: u32, scenario: &Scenario) -> Self {
+        let replicas = policy.start(usual);
+        Self {
+            name,
+            policy,
+            cluster: Cluster::new(scenario.cluster.clone(), START, replicas),
+            scraper: Scraper::new(scenario.timing.scrape),
+            metrics_server: MetricsServer::default(),
+            samples: Delayed::new(),
+            usages: Delayed::new(),
+            usage: Vec::new(),
+            tally: Tally::new(scenario.late, replicas),
+        }
+    }
+
+    fn advance(&mut self, now: Time, arrivals: &[Request]) {
+        let tally = &mut self.tally;
+        self.cluster.inject(arrivals.iter().copied());
+        self.cluster.advance_with(now, |completion: &Completion| tally.completed(completion));
+    }
+
+    fn tick(&mut self, now: Time, tick: Tick, work: f64, scenario: &Scenario) {
+        let readable = now + scenario.timing.delay;
+        match tick {
+            Tick::Minute => self.tally.minute(work, &self.cluster.totals(), scenario.cluster.cores),
+            Tick::Scrape => self.samples.put(readable, self.scraper.round(&self.cluster)),
+            Tick::MetricsServer => self.usages.put(readable, self.metrics_server.round(&self.cluster)),
+            Tick::Sync => self.reconcile(now),
+        }
+    }
+
+    fn reconcile(&mut self, now: Time) {
+        while let Some(sample) = self.samples.take(now) {
+            self.policy.observe(&sample);
+        }
+        while let Some(usage) = self.usages.take(now) {
+            self.usage = usage;
+        }
+        let before = self.cluster.replicas();
+        let pods = list(&self.cluster);
+        let seen = Seen { replicas: before, pods: &pods, usage: &self.usage };
+        let after = self.policy.reconcile(now, &seen);
+        if after != before {
+            self.tally.scaled(before, after);
+            self.cluster.set_replicas(after);
+        }
+    }
+
+    fn score(self) -> Score {
+        self.tally.score(self.name, self.policy.target(), &self.cluster)
+    }
+}

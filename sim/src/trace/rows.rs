@@ -1,0 +1,119 @@
+//! Rows of a CSV file, plain or gzip, one at a time.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use csv::StringRecord;
+use flate2::bufread::MultiGzDecoder;
+use plimsoll::units::Span;
+
+use super::TraceError;
+
+/// Offsets beyond this are taken for a mistake in the unit: a century.
+const MAX_SECONDS: f64 = 3.2e9;
+
+/// A CSV file, and the row that was read last.
+pub(super) struct Rows {
+    path: PathBuf,
+    reader: csv::Reader<Box<dyn Read + Send>>,
+    header: StringRecord,
+    row: StringRecord,
+}
+
+impl Rows {
+    /// Opens the file and reads its header.
+    pub(super) fn open(path: &Path) -> Result<Self, TraceError> {
+        let failed = |source| TraceError::Io { path: path.to_owned(), source };
+        let file = BufReader::new(File::open(path).map_err(failed)?);
+        let compressed = path.extension().is_some_and(|e| e == "gz");
+        let bytes: Box<dyn Read + Send> =
+            if compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+        let mut rows =
+            Self { path: path.to_owned(), reader, header: StringRecord::new(), row: StringRecord::new() };
+        rows.read()?;
+        rows.header = rows.row.clone();
+        Ok(rows)
+    }
+
+    /// The columns' names.
+    pub(super) fn header(&self) -> &StringRecord {
+        &self.header
+    }
+
+    /// Reads the next row; false at the end.
+    pub(super) fn next(&mut self) -> Result<bool, TraceError> {
+        if !self.read()? {
+            return Ok(false);
+        }
+        let (expected, found) = (self.header.len(), self.row.len());
+        if found != expected {
+            return Err(self.row_error(format!("{found} fields"), format!("{expected}, one a column")));
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self) -> Result<bool, TraceError> {
+        self.reader.read_record(&mut self.row).map_err(|error| {
+            let line = error.position().map_or(1, csv::Position::line);
+            match error.into_kind() {
+                csv::ErrorKind::Io(source) => TraceError::Io { path: self.path.clone(), source },
+                csv::ErrorKind::Utf8 { err, .. } => TraceError::Content {
+                    path: self.path.clone(),
+                    line,
+                    column: None,
+                    found: err.to_string(),
+                    expected: "UTF-8 text".to_owned(),
+                },
+                other => {
+                    let source = io::Error::other(format!("{other:?}"));
+                    TraceError::Io { path: self.path.clone(), source }
+                }
+            }
+        })
+    }
+
+    fn line(&self) -> u64 {
+        self.row.position().map_or(1, csv::Position::line)
+    }
+
+    /// An error about the row as a whole.
+    pub(super) fn row_error(&self, found: String, expected: String) -> TraceError {
+        TraceError::Content { path: self.path.clone(), line: self.line(), column: None, found, expected }
+    }
+
+    /// An error about one value of the row.
+    pub(super) fn value_error(&self, column: usize, expected: impl Into<String>) -> TraceError {
+        TraceError::Content {
+            path: self.path.clone(),
+            line: self.line(),
+            column: self.header.get(column).map(str::to_owned),
+            found: self.row.get(column).unwrap_or_default().to_owned(),
+            expected: expected.into(),
+        }
+    }
+
+    /// A length of time in seconds, not negative.
+    pub(super) fn seconds(&self, column: usize) -> Result<Span, TraceError> {
+        let number = self.row.get(column).and_then(|text| text.parse::<f64>().ok());
+        number
+            .filter(|n| (0.0..=MAX_SECONDS).contains(n))
+            .map(Span::from_secs_f64)
+            .ok_or_else(|| self.value_error(column, "seconds, such as 12.5"))
+    }
+
+    /// A number of requests.
+    pub(super) fn count(&self, column: usize) -> Result<u64, TraceError> {
+        let number = self.row.get(column).and_then(|text| text.parse::<u64>().ok());
+        number
+            .filter(|n| *n < 1 << 53)
+            .ok_or_else(|| self.value_error(column, "a number of requests, such as 42"))
+    }
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("path", &self.path).field("row", &self.row).finish_non_exhaustive()
+    }
+}
