@@ -9,7 +9,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use plimsoll::units::Span;
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use crate::adapter::{Adapter, Listen};
 use crate::clock::Clock;
@@ -21,8 +22,8 @@ use crate::{demo, stop};
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Args {
-    /// What to log: a level, or `target=level` pairs as tracing's EnvFilter reads them. Default: info, and warn for
-    /// the demo.
+    /// What to log: a level, or several of `target=level`, such as info,plimsoll_adapter::collect=debug.
+    /// Default: info, and warn for the demo.
     #[arg(long, global = true, env = "PLIMSOLL_LOG", value_name = "FILTER")]
     log: Option<String>,
 
@@ -125,12 +126,13 @@ impl Args {
 }
 
 fn start_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter:?} is not a filter"))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => subscriber.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => subscriber.json().init(),
-    }
+    let filter: Targets = filter.parse().with_context(|| format!("--log {filter:?} is not a filter"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     Ok(())
 }
 
