@@ -20,7 +20,7 @@ use crate::{demo, stop};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about)]
 pub struct Args {
     /// What to log: a level, or several of `target=level`, such as info,plimsoll_adapter::collect=debug.
     /// Default: info, and warn for the demo.
