@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::spec::SpecError;
+use super::error::SpecError;
 use crate::units::{Quantity, Span};
 
 /// `spec.behavior` (`HorizontalPodAutoscalerBehavior`). Present and empty is not the same as absent: the two take

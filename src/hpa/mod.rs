@@ -44,6 +44,7 @@
 //! ```
 
 mod behavior;
+mod error;
 mod metrics;
 mod normalize;
 mod pods;
@@ -59,6 +60,7 @@ mod tests;
 pub use behavior::{
     Behavior, EffectiveBehavior, PolicyType, Rules, ScalingPolicy, ScalingRules, SelectPolicy,
 };
+pub use error::{CalcError, SpecError};
 pub use metrics::{FetchError, MetricsSource, PodMetric, PodMetrics, PodUsage, Samples};
 pub use normalize::{
     Limited, Recommendation, ScaleEvent, ScaleEvents, change_within, limit, limit_with_behavior,
@@ -67,7 +69,7 @@ pub use normalize::{
 pub use pods::{Container, Groups, Phase, Pod, Ready, calculate_requests, group_pods};
 pub use queue::{Change, Queued, enqueue};
 pub use reconcile::{Hpa, HpaError, Memory, Observed, OtherHpa, Reconciled, Selector, Status};
-pub use replicas::{CalcError, Proposal, ReplicaCalculator};
+pub use replicas::{Proposal, ReplicaCalculator};
 pub use settings::{Gates, Settings, Tolerances};
-pub use spec::{HpaSpec, MetricSpec, ResourceTarget, SpecError, ValueTarget};
+pub use spec::{HpaSpec, MetricSpec, ResourceTarget, ValueTarget};
 pub use status::{Condition, ConditionStatus, ConditionType, Event, Reason};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::error::CalcError;
 use super::metrics::PodMetrics;
-use super::replicas::CalcError;
 use super::settings::Settings;
 use super::status::ConditionStatus;
 use crate::units::{Quantity, Time};

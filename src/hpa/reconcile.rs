@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::behavior::EffectiveBehavior;
+use super::error::CalcError;
 use super::metrics::MetricsSource;
 use super::normalize::{
     Recommendation, ScaleEvents, limit, limit_with_behavior, stabilize, stabilize_with_behavior,
 };
 use super::pods::Pod;
-use super::replicas::{CalcError, Proposal, ReplicaCalculator};
+use super::replicas::{Proposal, ReplicaCalculator};
 use super::settings::{Settings, Tolerances};
 use super::spec::HpaSpec;
 use super::status::{Condition, ConditionStatus, ConditionType, Event, Reason, set_condition};

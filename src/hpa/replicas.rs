@@ -2,62 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::error::CalcError;
 use super::metrics::{FetchError, MetricsSource, PodMetric, PodMetrics};
 use super::pods::{Groups, Pod, calculate_requests, group_pods};
 use super::settings::{Settings, Tolerances};
 use super::spec::{MetricSpec, ResourceTarget, ValueTarget};
 use crate::units::{Quantity, Span, Time};
-
-/// Why a metric asks for nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CalcError {
-    /// The resource metrics API gave no answer.
-    #[error("unable to get metrics for resource {resource}: {error}")]
-    Resource {
-        /// The resource.
-        resource: String,
-        /// What went wrong.
-        error: FetchError,
-    },
-    /// The custom or external metrics API gave no answer.
-    #[error("unable to get metric {metric}: {error}")]
-    Metric {
-        /// The metric.
-        metric: String,
-        /// What went wrong.
-        error: FetchError,
-    },
-    /// There is no pod.
-    #[error("no pods returned by selector while calculating replica count")]
-    NoPods,
-    /// No pod that counts has a sample.
-    #[error("did not receive metrics for targeted pods (pods might be unready)")]
-    NoSamples,
-    /// No pod with a sample requests anything.
-    #[error("no metrics returned matched known pods")]
-    NoMatch,
-    /// A container does not say what it requests.
-    #[error("missing request for {resource} in container {container} of Pod {pod}")]
-    MissingRequest {
-        /// The resource.
-        resource: String,
-        /// The container.
-        container: String,
-        /// The pod.
-        pod: String,
-    },
-    /// A pod lacks the container of the metric.
-    #[error("container {container} not found in Pod {pod}")]
-    ContainerNotFound {
-        /// The container.
-        container: String,
-        /// The pod.
-        pod: String,
-    },
-    /// The metric has a type that the controller does not know.
-    #[error("unknown metric source type {0:?}")]
-    UnknownSource(String),
-}
 
 /// What one metric asks for, and what it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

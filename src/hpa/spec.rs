@@ -1,6 +1,7 @@
 //! `spec` of an HPA: bounds, metrics, behavior; and what the API server fills in or refuses.
 
 use super::behavior::Behavior;
+use super::error::SpecError;
 use super::settings::Gates;
 use super::status::Reason;
 use crate::units::Quantity;
@@ -88,16 +89,6 @@ pub enum ValueTarget {
     Value(Quantity),
     /// The value per replica, above 0. Pods are not looked at.
     AverageValue(Quantity),
-}
-
-/// A field of a spec that the API server refuses.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} {rule}")]
-pub struct SpecError {
-    /// The path of the field.
-    pub field: String,
-    /// What holds for it.
-    pub rule: &'static str,
 }
 
 impl HpaSpec {

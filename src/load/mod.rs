@@ -7,17 +7,19 @@
 //! ```
 //!
 //! A [`Sample`] holds evidence only: what each pod showed, over which window. What is inferred from it (silent
-//! pods, offered instead of served) is inferred in [`FixedWeights::load`], so that a recorded sample can be judged again
+//! pods, offered instead of served) is inferred in [`Load::of`], so that a recorded sample can be judged again
 //! by a newer version. Nothing here takes an unknown for a zero.
 
 mod classes;
 mod counters;
+mod error;
 mod offered;
 mod sample;
 mod weights;
 
 pub use classes::{Edges, EdgesError};
-pub use counters::{Counters, HistogramCounts, Reading, ReadingError, ReadyPods};
+pub use counters::{Counters, HistogramCounts, Reading, ReadyPods};
+pub use error::ReadingError;
 pub use offered::{ClassLoad, Congestion, Load};
 pub use sample::{Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
 pub use weights::{FixedWeights, MAX_WEIGHT, WeightsError};

@@ -67,6 +67,12 @@ pub enum Congestion {
 }
 
 impl Load {
+    /// The load that a sample shows, silent pods and unserved requests included. `usual_cost` is the mean weight of a
+    /// request when it was last known: what requests that never completed are counted at if none did.
+    pub fn of(sample: &Sample, weights: &FixedWeights, usual_cost: Option<f64>) -> Self {
+        offered(sample, weights, usual_cost)
+    }
+
     /// Mean weight of a completed request; none if none completed.
     pub fn mean_cost(&self) -> Option<f64> {
         let weighed: f64 = self.classes.iter().map(|c| c.weight * c.rate.get()).sum();
@@ -108,7 +114,7 @@ struct Unserved {
     in_flight: f64,
 }
 
-pub(super) fn offered(sample: &Sample, weights: &FixedWeights, usual_cost: Option<f64>) -> Load {
+fn offered(sample: &Sample, weights: &FixedWeights, usual_cost: Option<f64>) -> Load {
     let classes = weights.edges().classes();
     let mut inexact = Vec::new();
     let mut fresh = Totals::new(classes);
@@ -236,7 +242,7 @@ mod tests {
 
     fn load(groups: Vec<Group>) -> Load {
         let pods = Pods { ready: groups.len() as u32, ..Pods::default() };
-        weights().load(&Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups }, None)
+        Load::of(&Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups }, &weights(), None)
     }
 
     #[test]
@@ -285,8 +291,8 @@ mod tests {
         let stuck = Group { in_flight: Some(InFlight { now: 200.0, change: 200.0 }), ..group(0.0, 0.0) };
         let pods = Pods { ready: 1, ..Pods::default() };
         let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups: vec![stuck] };
-        assert_eq!(weights().load(&sample, Some(3.0)).metricsqps.get(), 60.0);
-        let unknown = weights().load(&sample, None);
+        assert_eq!(Load::of(&sample, &weights(), Some(3.0)).metricsqps.get(), 60.0);
+        let unknown = Load::of(&sample, &weights(), None);
         assert_eq!(unknown.metricsqps.get(), 0.0);
         assert_eq!(unknown.congestion, [Congestion::QueueGrowing { rate: 20.0 }]);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::counters::{ReadingError, check_bounds};
+use super::error::{ReadingError, check_bounds};
 use crate::units::{Cores, Rate, Span, Time};
 
 /// The schema number that a [`Sample`] of this version carries.

@@ -1,8 +1,6 @@
 //! What a request of each duration class costs, relative to a request of weight 1.
 
 use super::classes::Edges;
-use super::offered::{Load, offered};
-use super::sample::Sample;
 
 /// Largest weight that is taken for meant: a request that costs a million others is a batch job.
 pub const MAX_WEIGHT: f64 = 1e6;
@@ -64,12 +62,6 @@ impl FixedWeights {
     /// One weight a class.
     pub fn weights(&self) -> &[f64] {
         &self.weights
-    }
-
-    /// The load that a sample shows, silent pods and unserved requests included. `usual_cost` is the mean weight of a
-    /// request when it was last known: what requests that never completed are counted at if none did.
-    pub fn load(&self, sample: &Sample, usual_cost: Option<f64>) -> Load {
-        offered(sample, self, usual_cost)
     }
 
     /// MetricsQPS of these class rates: Σ w_b · r_b.

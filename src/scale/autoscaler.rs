@@ -114,7 +114,7 @@ impl Autoscaler {
         if !sample.groups.iter().any(Group::tells) {
             return Err(NoOpinion::NoSeries);
         }
-        Ok(self.spec.weights.load(sample, self.usual_cost))
+        Ok(Load::of(sample, &self.spec.weights, self.usual_cost))
     }
 
     /// Decides, as of `now`.
