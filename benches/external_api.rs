@@ -9,8 +9,8 @@ use plimsoll::load::Sample;
 use plimsoll::scale::{Autoscaler, Outcome};
 use plimsoll::spec::Spec;
 use plimsoll::units::Time;
+use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::clock::Clock;
-use plimsoll_adapter::engine::{Board, ObjectKey};
 use plimsoll_adapter::external::Api;
 use plimsoll_adapter::ops::{Readiness, Telemetry};
 

@@ -18,8 +18,8 @@ use plimsoll::scale::{
 };
 use plimsoll::spec::Mode;
 use plimsoll::units::{MetricsQps, Rate, Span, Time};
+use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::clock::{Clock, Hand};
-use plimsoll_adapter::engine::{Board, ObjectKey};
 use plimsoll_adapter::external::{Api, BindError, Certificate, Server};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
 use plimsoll_adapter::stop::{self, Stopper};

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
+use crate::board::Board;
 use crate::clock::Clock;
 use crate::collect::Scraper;
-use crate::engine::{Board, Engine, Object};
+use crate::engine::{Engine, Object};
 use crate::external::{Api, BindError, Certificate, CertificateError, Server};
 use crate::ops::{OpsServer, Readiness, Telemetry};
 use crate::stop::Stop;

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::engine::ObjectKey;
+use crate::board::ObjectKey;
 use crate::external::{AUTOSCALER_LABEL, GROUP, Metric, VERSION};
 
 /// What kube-controller-manager sends.

@@ -5,9 +5,12 @@
 //!                                                └──▶ ops        own /metrics, health
 //! ```
 //!
-//! `collect` writes samples, `engine` turns them into decisions, the others only read the board.
+//! `collect` writes samples, `engine` turns them into decisions, the others only read the board. `adapter` is the one
+//! part that knows them all; `config` says what to watch where there is no cluster, `client` reads the API as an HPA
+//! does, and `demo` is the whole loop on a laptop. Time comes from the one `clock`, the end from the one `stop`.
 
 pub mod adapter;
+pub mod board;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use super::fetch::{FetchError, Fetcher};
 use super::page::{PageError, Query};
+use crate::board::ObjectKey;
 use crate::clock::Clock;
-use crate::engine::ObjectKey;
 use crate::ops::Telemetry;
 
 /// Pages that are fetched and held at a time, over all workloads.

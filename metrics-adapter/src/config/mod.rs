@@ -15,8 +15,8 @@ use kube::Resource;
 use plimsoll::spec::Checked;
 use serde::Deserialize;
 
+use crate::board::ObjectKey;
 use crate::collect::{Query, Targets};
-use crate::engine::ObjectKey;
 use crate::resource::LoadAwareAutoscaler;
 use document::{Document, documents};
 

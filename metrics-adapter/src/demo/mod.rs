@@ -20,10 +20,11 @@ use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
 
 use crate::adapter::{Adapter, Listen};
+use crate::board::ObjectKey;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::collect::Query;
-use crate::engine::{Object, ObjectKey};
+use crate::engine::Object;
 use crate::resource::LoadAwareAutoscaler;
 use crate::stop::{self, Stop};
 use scaler::Scaler;

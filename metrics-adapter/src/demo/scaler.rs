@@ -9,8 +9,8 @@ use plimsoll::spec::Spec;
 use plimsoll::units::{Quantity, Time};
 
 use super::world::World;
+use crate::board::ObjectKey;
 use crate::client::Client;
-use crate::engine::ObjectKey;
 use crate::external::Metric;
 
 /// One HPA and its connection to the adapter.

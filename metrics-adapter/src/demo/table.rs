@@ -8,7 +8,7 @@ use plimsoll::units::Span;
 use super::scaler::Synced;
 use super::world::View;
 use crate::adapter::Adapter;
-use crate::engine::ObjectKey;
+use crate::board::ObjectKey;
 use crate::external::{GROUP, Metric, VERSION};
 
 /// Time between two lines in which nothing changes.

@@ -1,7 +1,5 @@
-//! One autoscaler per object. Samples come in, decisions go onto the [`Board`]; nothing else is shared.
+//! One autoscaler per object. Samples come in, decisions go onto the [`Board`](crate::board::Board); nothing else is shared.
 
-mod board;
 mod run;
 
-pub use board::{Board, Cell, ObjectKey};
 pub use run::{Engine, Object};

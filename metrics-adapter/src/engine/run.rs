@@ -6,7 +6,7 @@ use plimsoll::scale::Autoscaler;
 use plimsoll::spec::Checked;
 use tokio::sync::watch;
 
-use super::board::{Board, Cell, ObjectKey};
+use crate::board::{Board, Cell, ObjectKey};
 use crate::collect::{Collector, Query, Scraper, Targets};
 use crate::ops::Readiness;
 use crate::stop::Stop;

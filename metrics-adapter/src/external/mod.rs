@@ -40,8 +40,8 @@ pub use server::{BindError, Server};
 pub use tls::{Certificate, CertificateError};
 pub use value::{AUTOSCALER_LABEL, Metric};
 
+use crate::board::Board;
 use crate::clock::Clock;
-use crate::engine::Board;
 use crate::ops::{Readiness, Telemetry};
 use negotiate::Format;
 use reply::Reply;

@@ -11,7 +11,7 @@ use super::reply::{self, Reply};
 use super::route::GROUP_VERSION;
 use super::selector::Selector;
 use super::status::{Reason, Status};
-use crate::engine::{Board, Cell, ObjectKey};
+use crate::board::{Board, Cell, ObjectKey};
 
 /// The label that each value carries: the name of the `LoadAwareAutoscaler` that it belongs to. A HorizontalPodAutoscaler
 /// selects its value by it.

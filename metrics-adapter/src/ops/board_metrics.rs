@@ -9,8 +9,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::board::{Board, ObjectKey};
 use crate::clock::Clock;
-use crate::engine::{Board, ObjectKey};
 
 #[derive(Debug)]
 pub(super) struct BoardMetrics {

@@ -11,8 +11,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::board_metrics::BoardMetrics;
+use crate::board::{Board, ObjectKey};
 use crate::clock::Clock;
-use crate::engine::{Board, ObjectKey};
 
 /// Bounds for answers of the API, in seconds: from a board read to the HPA's patience.
 const QUERY_BOUNDS: [f64; 8] = [0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 1.0];

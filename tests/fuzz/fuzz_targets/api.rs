@@ -8,7 +8,7 @@ use hyper::Request;
 use libfuzzer_sys::fuzz_target;
 use plimsoll::units::Time;
 use plimsoll_adapter::clock::Clock;
-use plimsoll_adapter::engine::{Board, ObjectKey};
+use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::external::Api;
 use plimsoll_adapter::ops::{Readiness, Telemetry};
 
