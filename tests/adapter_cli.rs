@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use tempfile::NamedTempFile;
@@ -95,14 +95,55 @@ fn a_wrong_file_ends_with_2_and_says_where() {
 fn an_address_that_others_reach_is_refused() {
     let (code, text) = told(&serve(&config(CONFIG), &["--bind-address", "0.0.0.0"]).output().unwrap());
     assert_eq!(code, Some(1));
-    assert!(text.contains("not authenticated") && text.contains("loopback"), "{text}");
+    assert_eq!(
+        text,
+        "plimsoll-adapter: the external metrics API: 0.0.0.0:0 can be reached from other machines, but requests are not \
+         authenticated yet: bind a loopback address, such as 127.0.0.1:0 or [::1]:0\n"
+    );
+    let file = config(CONFIG);
+    let path = file.path().to_str().unwrap();
+    let mut ops =
+        adapter(&["serve", "--config", path, "--secure-port", "0", "--metrics-bind-address", "0.0.0.0:0"]);
+    let (code, text) = told(&ops.output().unwrap());
+    assert_eq!(code, Some(1));
+    assert!(
+        text.starts_with("plimsoll-adapter: /metrics and health checks: 0.0.0.0:0 can be reached"),
+        "{text}"
+    );
 }
 
 #[test]
-fn a_certificate_that_is_not_there_is_named() {
+fn an_address_that_is_taken_is_named_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, text) = told(&serve(&config(CONFIG), &["--secure-port", &port]).output().unwrap());
+    assert_eq!(code, Some(2), "a flag given twice is wrong input: {text}");
+    let file = config(CONFIG);
+    let path = file.path().to_str().unwrap();
+    let mut command = adapter(&["serve", "--config", path, "--secure-port", &port]);
+    let (code, text) = told(&command.args(["--metrics-bind-address", "127.0.0.1:0"]).output().unwrap());
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        text,
+        format!(
+            "plimsoll-adapter: the external metrics API: 127.0.0.1:{port} cannot be bound: Address already in use (os \
+             error 98)\n"
+        )
+    );
+}
+
+#[test]
+fn a_certificate_that_is_not_there_is_named_once() {
     let (code, text) = told(&serve(&config(CONFIG), &["--cert-dir", "no/such/dir"]).output().unwrap());
     assert_eq!(code, Some(1));
-    assert!(text.contains("no/such/dir/tls.crt"), "{text}");
+    assert!(text.starts_with("plimsoll-adapter: no/such/dir/tls.crt must hold"), "{text}");
+    assert_eq!(text.matches("No such file").count(), 1, "{text}");
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_is_wrong_input() {
+    let (code, _) = told(&serve(&config(CONFIG), &["--log", "x=y=z"]).output().unwrap());
+    assert_eq!(code, Some(2));
 }
 
 #[test]

@@ -171,6 +171,6 @@ async fn by_hand(executable: &PathBuf) -> Result<(), Failed> {
     assert!(matches!(gone, Err(ClientError::Refused { code: 503, .. })), "{gone:?}");
 
     stopper.stop();
-    running.await.unwrap();
+    running.await.unwrap().unwrap();
     Ok(())
 }

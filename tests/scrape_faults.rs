@@ -16,7 +16,9 @@ use plimsoll::spec::Spec;
 use plimsoll::units::{Span, Time};
 use plimsoll_adapter::board::{Board, Cell, ObjectKey};
 use plimsoll_adapter::clock::{Clock, Hand};
-use plimsoll_adapter::collect::{MAX_PAGE_BYTES, MAX_SERIES, Query, Scraper, Targets};
+use plimsoll_adapter::collect::{
+    MAX_CONCURRENT_PER_WORKLOAD, MAX_HISTOGRAMS, MAX_PAGE_BYTES, Query, Scraper, Targets,
+};
 use plimsoll_adapter::engine::{Engine, Object};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
 use plimsoll_adapter::stop::{self, Stopper};
@@ -208,7 +210,8 @@ async fn a_pod_that_answers_anything_but_a_page_is_left_out() {
 #[tokio::test]
 async fn a_pod_that_sends_too_much_is_left_out() {
     is_left_out(always(ok(vec![b'#'; MAX_PAGE_BYTES + 1])), "too_large").await;
-    let series: String = (0..=MAX_SERIES).map(|i| format!("d_bucket{{i=\"{i}\",le=\"+Inf\"}} 1\n")).collect();
+    let series: String =
+        (0..=MAX_HISTOGRAMS).map(|i| format!("d_bucket{{i=\"{i}\",le=\"+Inf\"}} 1\n")).collect();
     is_left_out(always(ok(series)), "too_large").await;
     let bomb = gzip(&vec![b'\n'; MAX_PAGE_BYTES + 1]);
     assert!(bomb.len() < 10_000);
@@ -230,6 +233,13 @@ async fn compression_is_understood_or_refused() {
 #[tokio::test]
 async fn a_pod_that_is_silent_or_endless_is_given_up() {
     is_left_out(Arc::new(|_| None), "timeout").await;
+}
+
+/// More of them than are read at a time: the round ends all the same, and with it the wait of those whose turn never came.
+#[tokio::test]
+async fn a_round_ends_however_many_pods_hang() {
+    let world = World::new(vec![Arc::new(|_| None) as Answer; 3 * MAX_CONCURRENT_PER_WORKLOAD]).await;
+    assert_eq!(world.errors("timeout"), Some(3 * MAX_CONCURRENT_PER_WORKLOAD as u32));
 }
 
 #[tokio::test]

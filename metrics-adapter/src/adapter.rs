@@ -34,10 +34,16 @@ pub enum StartError {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// The API's address cannot be had.
-    #[error("the external metrics API: {0}")]
+    #[error("the external metrics API")]
     Api(#[from] BindError),
+    /// Others than this machine could read every object's load, and nobody is asked who they are.
+    #[error(
+        "/metrics and health checks: {0} can be reached from other machines, but requests are not authenticated yet: \
+         bind a loopback address, such as 127.0.0.1:{port}", port = .0.port()
+    )]
+    OpsNotLoopback(SocketAddr),
     /// The ops address cannot be had.
-    #[error("/metrics and health checks: {address} cannot be bound: {source}")]
+    #[error("/metrics and health checks: {address} cannot be bound")]
     Ops {
         /// The address.
         address: SocketAddr,
@@ -45,6 +51,12 @@ pub enum StartError {
         source: io::Error,
     },
 }
+
+/// A part of the adapter that panicked. The others were told to stop: half an adapter answers for a load that nobody
+/// measures any more.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the adapter ended early")]
+pub struct EndedEarly(#[from] tokio::task::JoinError);
 
 /// An adapter that is bound and not yet running.
 #[derive(Debug)]
@@ -65,6 +77,9 @@ impl Adapter {
     /// # Errors
     /// When one of them cannot be had.
     pub async fn bind(listen: Listen, clock: Clock) -> Result<Self, StartError> {
+        if !listen.ops.ip().to_canonical().is_loopback() {
+            return Err(StartError::OpsNotLoopback(listen.ops));
+        }
         let certificate = match &listen.cert_dir {
             Some(dir) => Certificate::read(dir)?,
             None => Certificate::self_signed(&[])?,
@@ -109,7 +124,10 @@ impl Adapter {
     }
 
     /// Works until it is told to stop; requests under way are finished first.
-    pub async fn run(self, stop: Stop) {
+    ///
+    /// # Errors
+    /// When a part of it panicked. The others were stopped then.
+    pub async fn run(self, stop: Stop) -> Result<(), EndedEarly> {
         let mut tasks = JoinSet::new();
         for engine in self.engines {
             tasks.spawn(engine.run(stop.clone()));
@@ -117,10 +135,9 @@ impl Adapter {
         tasks.spawn(self.ops.run(stop.clone()));
         tasks.spawn(self.server.run(stop));
         while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                // The board then goes stale, and stale is answered with an error.
-                tracing::error!(%error, "a part of the adapter ended early");
-            }
+            // Dropping the set ends the others.
+            ended?;
         }
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use plimsoll::units::Span;
 use tokio::sync::watch;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 use crate::adapter::{Adapter, Listen};
@@ -25,7 +25,7 @@ pub struct Args {
     /// What to log: a level, or several of `target=level`, such as info,plimsoll_adapter::collect=debug.
     /// Default: info, and warn for the demo.
     #[arg(long, global = true, env = "PLIMSOLL_LOG", value_name = "FILTER")]
-    log: Option<String>,
+    log: Option<Targets>,
 
     /// How to log.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
@@ -89,7 +89,7 @@ struct Serve {
     #[arg(long, default_value_t = 6443, value_name = "PORT")]
     secure_port: u16,
 
-    /// Address of /metrics, /healthz and /readyz.
+    /// Address of /metrics, /healthz and /readyz; loopback only, for the same reason.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
     metrics_bind_address: SocketAddr,
 
@@ -102,12 +102,13 @@ impl Args {
     /// Runs the command. 2 means that the input was wrong, 1 that something failed.
     pub fn run(self) -> ExitCode {
         let Self { log, log_format, command } = self;
-        let log = log.as_deref().unwrap_or(match command {
-            Command::Serve(_) => "info",
-            Command::Demo(_) => "warn",
-        });
-        let result = start_logging(log, log_format).and_then(|()| {
-            let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+        let usual = match command {
+            Command::Serve(_) => LevelFilter::INFO,
+            Command::Demo(_) => LevelFilter::WARN,
+        };
+        start_logging(log.unwrap_or_else(|| Targets::new().with_default(usual)), log_format);
+        let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started");
+        let result = runtime.and_then(|runtime| {
             runtime.block_on(async {
                 match command {
                     Command::Serve(serve) => serve.run().await,
@@ -118,22 +119,25 @@ impl Args {
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{error:#}");
-                ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+                if let Some(config) = error.downcast_ref::<ConfigError>() {
+                    // Lines that an editor can jump to.
+                    eprintln!("{config}");
+                    return ExitCode::from(2);
+                }
+                eprintln!("plimsoll-adapter: {error:#}");
+                ExitCode::FAILURE
             }
         }
     }
 }
 
-fn start_logging(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter: Targets = filter.parse().with_context(|| format!("--log {filter:?} is not a filter"))?;
+fn start_logging(filter: Targets, format: LogFormat) {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
-    Ok(())
 }
 
 impl Serve {
@@ -195,12 +199,12 @@ async fn run_until_told(adapter: Adapter) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("signals cannot be caught")?;
     let mut running = tokio::spawn(adapter.run(stop));
     tokio::select! {
-        ended = &mut running => return ended.context("the adapter ended early"),
+        ended = &mut running => return Ok(ended??),
         name = signals.next() => tracing::info!("{name}: finishing what is under way; once more to stop at once"),
     }
     stopper.stop();
     tokio::select! {
-        ended = running => ended.context("the adapter ended early"),
+        ended = running => Ok(ended??),
         name = signals.next() => anyhow::bail!("{name} again: stopped at once"),
     }
 }

@@ -61,12 +61,12 @@ impl Clock {
         }
     }
 
-    /// The instant, on this clock, that others call `wall`. The wall may have stepped since the start; rates must not
-    /// notice, and ages of processes must.
-    pub fn from_wall(&self, wall_time: Time) -> Time {
+    /// How far the wall's clock is ahead of this one: it may have stepped since the start. Rates must not notice, ages of
+    /// processes must. Where time is compressed or stands still there is no other wall.
+    pub fn wall_ahead(&self) -> Span {
         match &self.0 {
-            Kind::Running { speed: 1.0, .. } => self.now() + (wall_time - wall()),
-            _ => wall_time,
+            Kind::Running { speed: 1.0, .. } => wall() - self.now(),
+            _ => Span::ZERO,
         }
     }
 

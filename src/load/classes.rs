@@ -58,11 +58,6 @@ impl Edges {
         self.0.len() + 1
     }
 
-    /// The class of requests that take `seconds`.
-    pub fn class_of(&self, seconds: f64) -> usize {
-        self.0.partition_point(|edge| *edge < seconds)
-    }
-
     /// Requests per second in each class, and the edges that cut a bucket which had requests.
     pub(super) fn sort(&self, histogram: &HistogramRates) -> Sorted {
         let parts = self.parts(histogram);
@@ -84,13 +79,16 @@ impl Edges {
         let mut parts = Vec::with_capacity(histogram.rates().len() + self.0.len());
         let mut begin = 0.0;
         for (bucket, rate) in histogram.rates().iter().enumerate() {
-            let end = histogram.le().get(bucket).copied().unwrap_or(f64::INFINITY);
+            // A bound of zero or below holds the requests that took no time at all.
+            let end = histogram.le().get(bucket).map_or(f64::INFINITY, |le| le.max(0.0));
             let first = self.0.partition_point(|edge| *edge <= begin);
             let last = self.0.partition_point(|edge| *edge < end);
             let mut lower = begin;
             for class in first..=last {
                 let upper = if class == last { end } else { self.0[class] };
-                let share = if end.is_finite() {
+                let share = if first == last {
+                    1.0
+                } else if end.is_finite() {
                     (upper - lower) / (end - begin)
                 } else {
                     // Nothing tells how far beyond the last bound these requests lie.
@@ -237,15 +235,21 @@ mod tests {
 
     #[test]
     fn a_class_includes_its_upper_edge() {
-        let edges = edges(&[0.1, 1.0]);
-        assert_eq!([0.0, 0.1, 0.100001, 1.0, 2.0].map(|d| edges.class_of(d)), [0, 0, 1, 1, 2]);
+        let sorted = edges(&[0.1]).sort(&histogram(&[0.1], &[3.0, 1.0], None));
+        assert_eq!(sorted.rates, [3.0, 1.0]);
+    }
+
+    #[test]
+    fn requests_that_took_no_time_are_the_fastest() {
+        let sorted = edges(&[0.1]).sort(&histogram(&[-1.0, 0.0, 0.1], &[0.0, 2.0, 3.0, 1.0], Some(0.5)));
+        assert_eq!(sorted.rates, [5.0, 1.0]);
     }
 
     proptest! {
         /// No request is lost or made up, whatever the edges and the sum.
         #[test]
         fn sorting_keeps_every_request(
-            bounds in proptest::collection::btree_set(1u32..1000, 0..8),
+            bounds in proptest::collection::btree_set(0u32..1000, 0..8),
             cuts in proptest::collection::btree_set(1u32..1200, 0..6),
             rates in proptest::collection::vec(0.0..100.0f64, 9),
             busy in proptest::option::of(0.0..1e6f64),

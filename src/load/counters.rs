@@ -1,4 +1,4 @@
-//! Cumulative counters to rates.
+//! Cumulative counters to rates, pod by pod.
 //!
 //! Every rate is an increase divided by the time between the pod's *own* two readings. A counter that dropped was
 //! reset, and its new value is the increase. Pods are never mixed up: a pod that vanished keeps nothing, a pod
@@ -11,183 +11,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{ReadingError, check_bounds};
-use super::sample::{Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
-use crate::units::{Cores, Rate, Span, Time};
+use super::error::ReadingError;
+use super::reading::Reading;
+use super::sample::{Group, Pods, SAMPLE_SCHEMA, Sample};
+use crate::units::{Span, Time};
 
-/// Scrape intervals that a new pod is given before it should have told its load.
+/// Scrape intervals that a new pod is given before it should have told its load, and after which a histogram that is
+/// gone from a page is gone for good.
 const GRACE_INTERVALS: i64 = 2;
 
-/// What one pod's metrics page said at one instant.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Reading {
-    /// When the page was read.
-    pub at: Time,
-    /// When the process started, if known.
-    pub started: Option<Time>,
-    /// Histograms of request durations, one for each set of labels. Many client libraries show none before the first
-    /// request; such a pod's load is not known.
-    pub histograms: Vec<HistogramCounts>,
-    /// CPU-seconds used since the start.
-    pub cpu_seconds: Option<f64>,
-    /// Requests being served or queued now.
-    pub in_flight: Option<f64>,
-    /// Requests turned away since the start.
-    pub rejected: Option<f64>,
-}
-
-/// A cumulative histogram of durations: `counts[i]` requests took at most `le[i]` seconds; the last entry counts
-/// them all.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HistogramCounts {
-    labels: Labels,
-    le: Vec<f64>,
-    counts: Vec<f64>,
-    sum: Option<f64>,
-}
-
-fn check_count(what: &'static str, value: f64) -> Result<(), ReadingError> {
-    if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(ReadingError::Value { what, value }) }
-}
-
-impl HistogramCounts {
-    /// `le` are the finite upper bounds in seconds, ascending; `counts` are cumulative and have one entry more,
-    /// for `+Inf`; `sum` is the sum of all durations in seconds.
-    ///
-    /// # Errors
-    /// When bounds or counts do not ascend, do not match, or are not numbers that a counter can have.
-    pub fn new(
-        labels: Labels,
-        le: Vec<f64>,
-        counts: Vec<f64>,
-        sum: Option<f64>,
-    ) -> Result<Self, ReadingError> {
-        check_bounds(&le)?;
-        if counts.len() != le.len() + 1 {
-            return Err(ReadingError::BucketCount { expected: le.len() + 1, found: counts.len() });
-        }
-        for count in &counts {
-            check_count("a bucket's count", *count)?;
-        }
-        if let Some(pair) = counts.windows(2).find(|pair| pair[0] > pair[1]) {
-            return Err(ReadingError::NotCumulative { before: pair[0], after: pair[1] });
-        }
-        if let Some(sum) = sum {
-            check_count("the sum of durations", sum)?;
-        }
-        Ok(Self { labels, le, counts, sum })
-    }
-
-    /// Labels of the series, without `le`.
-    pub fn labels(&self) -> &Labels {
-        &self.labels
-    }
-
-    /// Finite upper bounds in seconds, ascending.
-    pub fn le(&self) -> &[f64] {
-        &self.le
-    }
-
-    /// Cumulative counts; the last one counts all requests.
-    pub fn counts(&self) -> &[f64] {
-        &self.counts
-    }
-
-    /// Sum of all durations in seconds, where known.
-    pub fn sum(&self) -> Option<f64> {
-        self.sum
-    }
-
-    /// What was counted since `before`, in the process that counted it; everything, if that is a new one.
-    fn rates_since(&self, before: Option<&Self>, window: Span) -> Result<HistogramRates, ReadingError> {
-        let before = before.filter(|b| b.le == self.le && !self.was_reset_since(b));
-        let mut rates = Vec::with_capacity(self.counts.len());
-        let mut below = 0.0;
-        for (i, count) in self.counts.iter().enumerate() {
-            let increase = count - before.map_or(0.0, |b| b.counts[i]);
-            // Pages are not written atomically: a bucket may be a request ahead of the next one.
-            rates.push(rate("a bucket's rate", (increase - below).max(0.0), window)?);
-            below = increase.max(below);
-        }
-        let busy = match (self.sum, before.map(|b| b.sum)) {
-            (Some(sum), None) => Some(sum),
-            (Some(sum), Some(Some(earlier))) => Some((sum - earlier).max(0.0)),
-            _ => None,
-        };
-        let busy = busy.map(|b| rate("the rate of durations", b, window)).transpose()?;
-        HistogramRates::new(self.labels.clone(), self.le.clone(), rates, busy)
-    }
-
-    fn was_reset_since(&self, before: &Self) -> bool {
-        self.counts.iter().zip(&before.counts).any(|(now, then)| now < then)
-    }
-}
-
-fn rate(what: &'static str, increase: f64, window: Span) -> Result<Rate, ReadingError> {
-    let value = increase / window.as_secs_f64();
-    Rate::new(value).map_err(|_| ReadingError::Value { what, value })
-}
-
-/// The increase of a counter that may have been reset.
-fn increase(now: f64, before: f64) -> f64 {
-    if now < before { now } else { now - before }
-}
-
-impl Reading {
-    fn check(&self) -> Result<(), ReadingError> {
-        let values = [
-            ("the CPU time", self.cpu_seconds),
-            ("the in-flight gauge", self.in_flight),
-            ("the rejected counter", self.rejected),
-        ];
-        values.into_iter().try_for_each(|(what, value)| value.map_or(Ok(()), |v| check_count(what, v)))
-    }
-
-    /// The rates between `before` and this reading, over the time between them.
-    fn rates_since(&self, before: &Self) -> Result<Group, ReadingError> {
-        let window = self.at - before.at;
-        let earlier: BTreeMap<&Labels, &HistogramCounts> =
-            before.histograms.iter().map(|h| (&h.labels, h)).collect();
-        let pair = |now: Option<f64>, then: Option<f64>| now.zip(then);
-        let rejected = pair(self.rejected, before.rejected).map(|(now, then)| increase(now, then));
-        let cpu = pair(self.cpu_seconds, before.cpu_seconds).map(|(now, then)| increase(now, then));
-        let in_flight = pair(self.in_flight, before.in_flight);
-        self.group(window, |h| earlier.get(&h.labels).copied(), cpu, rejected, in_flight)
-    }
-
-    /// The rates since the process started, if it did so a short while ago. They are taken over an interval at least,
-    /// like those of the other pods, in whose last interval the requests are missing that this one took over: dividing by
-    /// a shorter age would count them twice.
-    fn rates_since_start(&self, interval: Span) -> Option<Result<Group, ReadingError>> {
-        let age = self.at - self.started?;
-        (age.is_positive() && age <= interval * GRACE_INTERVALS).then(|| {
-            let in_flight = self.in_flight.map(|now| (now, 0.0));
-            self.group(age.max(interval), |_| None, self.cpu_seconds, self.rejected, in_flight)
-        })
-    }
-
-    fn group<'a>(
-        &self,
-        window: Span,
-        earlier: impl Fn(&HistogramCounts) -> Option<&'a HistogramCounts>,
-        cpu: Option<f64>,
-        rejected: Option<f64>,
-        in_flight: Option<(f64, f64)>,
-    ) -> Result<Group, ReadingError> {
-        let histograms = self.histograms.iter().map(|h| h.rates_since(earlier(h), window));
-        let cpu = cpu.map(|c| rate("the CPU use", c, window)).transpose()?;
-        Ok(Group {
-            pods: 1,
-            silent: false,
-            window,
-            histograms: histograms.collect::<Result<_, _>>()?,
-            cpu: cpu.and_then(|c| Cores::new(c.get()).ok()),
-            cores_per_pod: None,
-            in_flight: in_flight.map(|(now, then)| InFlight { now, change: now - then }),
-            rejected: rejected.map(|r| rate("the rate of rejections", r, window)).transpose()?,
-        })
-    }
-}
+/// Histograms that are remembered of one pod, those among them that its page no longer shows.
+const MAX_REMEMBERED: usize = 4096;
 
 /// The pods that take requests, and how many are on their way.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -213,11 +47,13 @@ struct Pod {
     answers: bool,
     last: Option<Reading>,
     group: Option<Group>,
+    /// Readings in a row in which a histogram was gone.
+    lacking: i64,
 }
 
 impl Pod {
     fn new(first_seen: Time) -> Self {
-        Self { first_seen, answers: true, last: None, group: None }
+        Self { first_seen, answers: true, last: None, group: None, lacking: 0 }
     }
 }
 
@@ -255,7 +91,7 @@ impl Counters {
         for pod in self.pods.values() {
             let is_silent = pod.is_silent(at, self.interval);
             silent += u32::from(is_silent);
-            groups.extend(pod.group.clone().map(|group| Group { silent: is_silent, ..group }));
+            groups.extend(pod.group(self.interval).map(|group| Group { silent: is_silent, ..group }));
         }
         let count = u32::try_from(ready.names.len()).unwrap_or(u32::MAX);
         let pods = Pods { replicas: ready.replicas, ready: count, warming: ready.warming, silent };
@@ -264,29 +100,45 @@ impl Counters {
 }
 
 impl Pod {
-    fn take(&mut self, reading: Reading, interval: Span) -> Result<(), ReadingError> {
+    fn take(&mut self, mut reading: Reading, interval: Span) -> Result<(), ReadingError> {
         reading.check()?;
         let group = match &self.last {
             Some(last) if reading.at <= last.at => {
                 return Err(ReadingError::NotNewer { last: last.at, given: reading.at });
             }
-            Some(last) if reading.histograms.is_empty() && !last.histograms.is_empty() => {
-                return Err(ReadingError::Vanished);
+            Some(last) => {
+                let lacks = reading.lacks_what_was_in(last);
+                self.lacking = if lacks { self.lacking + 1 } else { 0 };
+                // A page that was cut off may lack some of them, an error page lacks them all.
+                if lacks && (self.lacking <= GRACE_INTERVALS || reading.histograms.is_empty()) {
+                    return Err(ReadingError::Vanished);
+                }
+                Some(reading.rates_since(last, interval)?)
             }
-            Some(last) => Some(reading.rates_since(last)?),
-            None => reading.rates_since_start(interval).transpose()?,
+            None => reading.rates_since_start(interval, interval * GRACE_INTERVALS).transpose()?,
         };
         self.group = group;
+        if let Some(last) = self.last.take().filter(|last| last.histograms.len() <= MAX_REMEMBERED) {
+            reading.keep_what_was_in(last);
+        }
         self.last = Some(reading);
         Ok(())
+    }
+
+    /// What it told last. A pod that serves requests and was read only once has told nothing yet.
+    fn group(&self, interval: Span) -> Option<Group> {
+        let unread = || self.last.as_ref().filter(|_| !self.answers)?.nothing_counted(interval);
+        self.group.clone().or_else(unread)
     }
 
     /// Whether this pod should tell its load at `at` and does not. One that never did is given some time.
     fn is_silent(&self, at: Time, interval: Span) -> bool {
         let patience = interval * GRACE_INTERVALS;
+        let had_time = at - self.first_seen > patience;
         match &self.last {
+            Some(last) if last.histograms.is_empty() => had_time,
             Some(last) => !self.answers || at - last.at > patience,
-            None => at - self.first_seen > patience,
+            None => had_time,
         }
     }
 }
@@ -294,6 +146,8 @@ impl Pod {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::{HistogramCounts, InFlight, Labels};
+    use crate::units::{Cores, Rate};
 
     const INTERVAL: Span = Span::from_secs(10);
 
@@ -438,5 +292,121 @@ mod tests {
         assert_eq!(group.cpu, Cores::new(0.5).ok());
         assert_eq!(group.rejected, Rate::new(2.0).ok());
         assert_eq!(group.in_flight, Some(InFlight { now: 4.0, change: -5.0 }));
+    }
+
+    fn routes(seconds: i64, counts: &[(&str, f64)]) -> Reading {
+        let histogram = |(route, count): &(&str, f64)| {
+            let labels = Labels::from([("route".to_owned(), (*route).to_owned())]);
+            HistogramCounts::new(labels, vec![0.1], vec![*count, *count], None).unwrap()
+        };
+        Reading { at: at(seconds), histograms: counts.iter().map(histogram).collect(), ..Reading::default() }
+    }
+
+    fn total(group: &Group) -> f64 {
+        group.histograms.iter().map(|h| h.total()).sum()
+    }
+
+    #[test]
+    fn a_page_that_lacks_a_route_is_refused_and_later_taken_without_it() {
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", routes(0, &[("/a", 1e6), ("/b", 1e6)])).unwrap();
+        counters.read("a", routes(10, &[("/a", 1e6 + 50.0), ("/b", 1e6 + 50.0)])).unwrap();
+        for round in [20, 30] {
+            assert_eq!(
+                counters.read("a", routes(round, &[("/a", 1e6 + 100.0)])),
+                Err(ReadingError::Vanished)
+            );
+        }
+        counters.read("a", routes(40, &[("/a", 1e6 + 200.0)])).unwrap();
+        assert_eq!(total(&counters.sample(at(40), &ready(&["a"])).groups[0]), 5.0);
+        // When it returns, only what is new of it counts.
+        counters.read("a", routes(50, &[("/a", 1e6 + 250.0), ("/b", 1e6 + 80.0)])).unwrap();
+        assert_eq!(total(&counters.sample(at(50), &ready(&["a"])).groups[0]), 8.0);
+    }
+
+    #[test]
+    fn a_route_that_nobody_ever_asked_for_may_go() {
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", routes(0, &[("", 0.0)])).unwrap();
+        counters.read("a", routes(10, &[("/a", 70.0)])).unwrap();
+        assert_eq!(total(&counters.sample(at(10), &ready(&["a"])).groups[0]), 7.0);
+    }
+
+    #[test]
+    fn a_bucket_that_appears_does_not_count_the_whole_past() {
+        let page = |seconds, le: &[f64], counts: &[f64]| {
+            let histogram = HistogramCounts::new(Labels::new(), le.to_vec(), counts.to_vec(), None).unwrap();
+            Reading { at: at(seconds), histograms: vec![histogram], ..Reading::default() }
+        };
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", page(0, &[0.1], &[1e6, 1e6])).unwrap();
+        counters.read("a", page(10, &[0.1, 0.5], &[1e6 + 10.0, 1e6 + 11.0, 1e6 + 11.0])).unwrap();
+        let sample = counters.sample(at(10), &ready(&["a"]));
+        assert_eq!(sample.groups[0].histograms[0].le(), [0.1]);
+        assert_eq!(rates(&sample.groups[0]), [1.0, 0.1]);
+    }
+
+    #[test]
+    fn a_new_process_counts_since_its_start_however_long_the_pod_was_silent() {
+        let mut counters = Counters::new(INTERVAL);
+        let started = |seconds, reading| Reading { started: Some(at(seconds)), ..reading };
+        counters.read("a", started(-900, page(0, 50.0, 0.0))).unwrap();
+        counters.read("a", started(-900, page(10, 150.0, 0.0))).unwrap();
+        counters.miss("a", at(20));
+        // Ten minutes later it has counted more than the old process had, in 20 s.
+        counters.read("a", started(590, page(610, 2000.0, 0.0))).unwrap();
+        assert_eq!(rates(&counters.sample(at(610), &ready(&["a"])).groups[0]), [100.0, 0.0]);
+    }
+
+    #[test]
+    fn a_wall_clock_that_steps_makes_no_new_process() {
+        let mut counters = Counters::new(INTERVAL);
+        let told = |seconds, ahead, fast| Reading {
+            started: Some(at(-600)),
+            wall_ahead: Span::from_secs(ahead),
+            ..page(seconds, fast, 0.0)
+        };
+        counters.read("a", told(0, 0, 1e6)).unwrap();
+        counters.read("a", told(10, -605, 1e6 + 10.0)).unwrap();
+        assert_eq!(rates(&counters.sample(at(10), &ready(&["a"])).groups[0]), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn the_queue_of_a_process_that_died_did_not_drain() {
+        let mut counters = Counters::new(INTERVAL);
+        let with =
+            |seconds, fast, in_flight| Reading { in_flight: Some(in_flight), ..page(seconds, fast, 0.0) };
+        counters.read("a", with(0, 1000.0, 300.0)).unwrap();
+        counters.read("a", with(10, 70.0, 5.0)).unwrap();
+        let sample = counters.sample(at(10), &ready(&["a"]));
+        assert_eq!(sample.groups[0].in_flight, Some(InFlight { now: 5.0, change: 5.0 }));
+    }
+
+    #[test]
+    fn the_first_rejections_count() {
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", page(0, 0.0, 0.0)).unwrap();
+        counters.read("a", Reading { rejected: Some(40.0), ..page(10, 0.0, 0.0) }).unwrap();
+        assert_eq!(counters.sample(at(10), &ready(&["a"])).groups[0].rejected, Rate::new(4.0).ok());
+    }
+
+    #[test]
+    fn a_pod_that_was_read_once_and_is_silent_is_not_forgotten() {
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", page(0, 1e6, 0.0)).unwrap();
+        counters.miss("a", at(10));
+        let sample = counters.sample(at(10), &ready(&["a"]));
+        assert!(sample.groups[0].silent);
+        assert_eq!((rates(&sample.groups[0]), sample.pods.silent), (vec![0.0, 0.0], 1));
+    }
+
+    #[test]
+    fn a_pod_that_never_shows_the_histogram_is_silent_after_its_grace() {
+        let mut counters = Counters::new(INTERVAL);
+        for round in [0, 10, 20, 30] {
+            counters.read("a", Reading { at: at(round), ..Reading::default() }).unwrap();
+            let sample = counters.sample(at(round), &ready(&["a"]));
+            assert_eq!(sample.pods.silent, u32::from(round > 20), "{round}");
+        }
     }
 }

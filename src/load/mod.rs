@@ -14,12 +14,14 @@ mod classes;
 mod counters;
 mod error;
 mod offered;
+mod reading;
 mod sample;
 mod weights;
 
 pub use classes::{Edges, EdgesError};
-pub use counters::{Counters, HistogramCounts, Reading, ReadyPods};
+pub use counters::{Counters, ReadyPods};
 pub use error::ReadingError;
-pub use offered::{ClassLoad, Congestion, Load};
+pub use offered::{ClassLoad, Congestion, Load, NothingCompletes};
+pub use reading::{HistogramCounts, Reading};
 pub use sample::{Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
 pub use weights::{FixedWeights, MAX_WEIGHT, WeightsError};

@@ -39,6 +39,14 @@ pub struct Load {
     pub congestion: Vec<Congestion>,
 }
 
+/// Requests are inside the pods, none completes, and nothing tells what they cost: the load is not known.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("{in_flight} requests are in flight and none completes")]
+pub struct NothingCompletes {
+    /// How many are there.
+    pub in_flight: f64,
+}
+
 /// One duration class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassLoad {
@@ -69,7 +77,14 @@ pub enum Congestion {
 impl Load {
     /// The load that a sample shows, silent pods and unserved requests included. `usual_cost` is the mean weight of a
     /// request when it was last known: what requests that never completed are counted at if none did.
-    pub fn of(sample: &Sample, weights: &FixedWeights, usual_cost: Option<f64>) -> Self {
+    ///
+    /// # Errors
+    /// When requests are inside the pods and none completes, so that nothing tells what they cost.
+    pub fn of(
+        sample: &Sample,
+        weights: &FixedWeights,
+        usual_cost: Option<f64>,
+    ) -> Result<Self, NothingCompletes> {
         offered(sample, weights, usual_cost)
     }
 
@@ -80,130 +95,86 @@ impl Load {
     }
 }
 
-/// Sums over groups of pods.
-#[derive(Default)]
-struct Totals {
-    rates: Vec<f64>,
-    /// Σ of the groups' variances of MetricsQPS.
-    variance: f64,
+/// What one group served and was asked for beyond that.
+struct Part {
     pods: f64,
-}
-
-impl Totals {
-    fn new(classes: usize) -> Self {
-        Self { rates: vec![0.0; classes], ..Self::default() }
-    }
-
-    fn add(&mut self, rates: &[f64], variance: f64, pods: f64) {
-        for (total, rate) in self.rates.iter_mut().zip(rates) {
-            *total += rate;
-        }
-        self.variance += variance;
-        self.pods += pods;
-    }
-}
-
-/// Requests that arrived and did not complete.
-#[derive(Default)]
-struct Unserved {
+    /// Completed requests per second by class.
+    rates: Vec<f64>,
+    /// Counting variance of the completed MetricsQPS.
+    variance: f64,
+    /// Requests per second that arrived and did not complete; negative while a queue drains.
+    unserved: f64,
     rejected: f64,
-    /// Growth of the number in flight, per second.
-    growth: f64,
-    /// Change of the number in flight over the windows, and the number at their end.
-    change: f64,
     in_flight: f64,
+    /// Change of the number in flight over the window, and per second.
+    change: f64,
+    growth: f64,
 }
 
-fn offered(sample: &Sample, weights: &FixedWeights, usual_cost: Option<f64>) -> Load {
-    let classes = weights.edges().classes();
-    let mut inexact = Vec::new();
-    let mut fresh = Totals::new(classes);
-    let mut silent = Vec::new();
-    let mut unserved = Unserved::default();
-    for group in &sample.groups {
-        let rates = class_rates(group, weights, &mut inexact);
+impl Part {
+    fn empty(classes: usize) -> Self {
+        Self {
+            pods: 0.0,
+            rates: vec![0.0; classes],
+            variance: 0.0,
+            unserved: 0.0,
+            rejected: 0.0,
+            in_flight: 0.0,
+            change: 0.0,
+            growth: 0.0,
+        }
+    }
+
+    fn of(group: &Group, weights: &FixedWeights, inexact: &mut Vec<f64>) -> Self {
+        let mut part = Self { pods: f64::from(group.pods), ..Self::empty(weights.edges().classes()) };
+        for histogram in &group.histograms {
+            let sorted = weights.edges().sort(histogram);
+            for (total, rate) in part.rates.iter_mut().zip(&sorted.rates) {
+                *total += rate;
+            }
+            inexact.extend(sorted.inexact);
+        }
         let window = group.window.as_secs_f64();
-        let variance = if window > 0.0 { weights.variance(&rates) / window } else { 0.0 };
-        if group.silent {
-            silent.push((rates, variance, f64::from(group.pods)));
-        } else if group.tells() {
-            fresh.add(&rates, variance, f64::from(group.pods));
-            unserved.add(group, window);
+        if window > 0.0 {
+            part.variance = weights.variance(&part.rates) / window;
+            part.change = group.in_flight.map_or(0.0, |in_flight| in_flight.change);
+            part.growth = part.change / window;
         }
-    }
-    let mut total = Totals::new(classes);
-    total.add(&fresh.rates, fresh.variance, fresh.pods);
-    for (rates, variance, pods) in silent {
-        let share = if fresh.pods > 0.0 { pods / fresh.pods } else { 0.0 };
-        let mean: Vec<f64> = fresh.rates.iter().map(|r| r * share).collect();
-        if weights.weigh(&mean) > weights.weigh(&rates) {
-            total.add(&mean, fresh.variance * share, pods);
-        } else {
-            total.add(&rates, variance, pods);
-        }
-    }
-    inexact.sort_by(f64::total_cmp);
-    inexact.dedup();
-    unserved.onto(&total, weights, usual_cost, inexact)
-}
-
-fn class_rates(group: &Group, weights: &FixedWeights, inexact: &mut Vec<f64>) -> Vec<f64> {
-    let mut rates = vec![0.0; weights.edges().classes()];
-    for histogram in &group.histograms {
-        let sorted = weights.edges().sort(histogram);
-        for (total, rate) in rates.iter_mut().zip(&sorted.rates) {
-            *total += rate;
-        }
-        inexact.extend(sorted.inexact);
-    }
-    rates
-}
-
-impl Unserved {
-    fn add(&mut self, group: &Group, window: f64) {
-        self.rejected += group.rejected.map_or(0.0, Rate::get);
-        if let Some(in_flight) = group.in_flight
-            && window > 0.0
-        {
-            self.growth += in_flight.change / window;
-            self.change += in_flight.change;
-            self.in_flight += in_flight.now;
-        }
+        part.rejected = group.rejected.map_or(0.0, Rate::get);
+        part.in_flight = group.in_flight.map_or(0.0, |in_flight| in_flight.now);
+        // A queue that drains holds requests of an earlier window: they complete now but did not arrive now. It cannot
+        // have held more of them than completed.
+        part.unserved = (part.rejected + part.growth).max(-part.completed());
+        part
     }
 
-    /// The load, once the unserved requests are added to the served ones.
-    fn onto(
-        self,
-        served: &Totals,
-        weights: &FixedWeights,
-        usual_cost: Option<f64>,
-        inexact_edges: Vec<f64>,
-    ) -> Load {
-        let completed: f64 = served.rates.iter().sum();
-        let weighed = weights.weigh(&served.rates);
-        let cost = if completed > 0.0 { Some(weighed / completed) } else { usual_cost };
-        // A queue that drains holds requests of an earlier window: they complete now but did not arrive now.
-        let extra = (self.rejected + self.growth).max(-completed);
-        let metricsqps = weighed + extra * cost.unwrap_or(0.0);
-        let edges = weights.edges().as_slice();
-        let class = |(i, rate): (usize, &f64)| ClassLoad {
-            le: edges.get(i).copied(),
-            rate: Rate::saturating(*rate),
-            weight: weights.weights()[i],
-        };
-        Load {
-            metricsqps: MetricsQps::saturating(metricsqps),
-            standard_error: MetricsQps::saturating(served.variance.sqrt()),
-            completed: Rate::saturating(completed),
-            offered: Rate::saturating(completed + extra),
-            classes: served.rates.iter().enumerate().map(class).collect(),
-            inexact_edges,
-            congestion: self.congestion(completed),
-        }
+    fn completed(&self) -> f64 {
+        self.rates.iter().sum()
     }
 
-    fn congestion(&self, completed: f64) -> Vec<Congestion> {
+    /// MetricsQPS, where an unserved request counts at `cost`.
+    fn offered(&self, weights: &FixedWeights, cost: f64) -> f64 {
+        weights.weigh(&self.rates) + self.unserved * cost
+    }
+
+    /// Adds `share` of another part.
+    fn add(&mut self, other: &Self, share: f64) {
+        for (total, rate) in self.rates.iter_mut().zip(&other.rates) {
+            *total += rate * share;
+        }
+        self.pods += other.pods * share;
+        self.variance += other.variance * share;
+        self.unserved += other.unserved * share;
+        self.rejected += other.rejected * share;
+        self.in_flight += other.in_flight * share;
+        self.change += other.change * share;
+        self.growth += other.growth * share;
+    }
+
+    /// What says that demand is more than this.
+    fn congestion(&self) -> Vec<Congestion> {
         let mut signs = Vec::new();
+        let completed = self.completed();
         let share = self.rejected / (completed + self.rejected);
         if share > REJECTED_SHARE {
             signs.push(Congestion::Rejecting { share });
@@ -213,6 +184,65 @@ impl Unserved {
             signs.push(Congestion::QueueGrowing { rate: self.growth });
         }
         signs
+    }
+}
+
+fn offered(
+    sample: &Sample,
+    weights: &FixedWeights,
+    usual_cost: Option<f64>,
+) -> Result<Load, NothingCompletes> {
+    let classes = weights.edges().classes();
+    let mut inexact = Vec::new();
+    let mut fresh = Part::empty(classes);
+    let mut silent = Vec::new();
+    for group in &sample.groups {
+        if group.tells() {
+            fresh.add(&Part::of(group, weights, &mut inexact), 1.0);
+        } else if !group.histograms.is_empty() {
+            silent.push(Part::of(group, weights, &mut inexact));
+        }
+    }
+    let cost = cost(&fresh, weights, usual_cost)?;
+    let mut total = Part::empty(classes);
+    total.add(&fresh, 1.0);
+    for part in silent {
+        let share = if fresh.pods > 0.0 { part.pods / fresh.pods } else { 0.0 };
+        if fresh.offered(weights, cost) * share > part.offered(weights, cost) {
+            total.add(&fresh, share);
+        } else {
+            total.add(&part, 1.0);
+        }
+    }
+    inexact.sort_by(f64::total_cmp);
+    inexact.dedup();
+    let edges = weights.edges().as_slice();
+    let class = |(i, rate): (usize, &f64)| ClassLoad {
+        le: edges.get(i).copied(),
+        rate: Rate::saturating(*rate),
+        weight: weights.weights()[i],
+    };
+    Ok(Load {
+        metricsqps: MetricsQps::saturating(total.offered(weights, cost)),
+        standard_error: MetricsQps::saturating(total.variance.sqrt()),
+        completed: Rate::saturating(total.completed()),
+        offered: Rate::saturating(total.completed() + total.unserved),
+        classes: total.rates.iter().enumerate().map(class).collect(),
+        inexact_edges: inexact,
+        congestion: fresh.congestion(),
+    })
+}
+
+/// Mean weight of a completed request. Where none completed, those that arrive count as they usually do; if that is not
+/// known either, or requests are inside and none comes or goes, the load is not known.
+fn cost(fresh: &Part, weights: &FixedWeights, usual: Option<f64>) -> Result<f64, NothingCompletes> {
+    let completed = fresh.completed();
+    let waiting = fresh.in_flight + fresh.rejected;
+    match usual {
+        _ if completed > 0.0 => Ok(weights.weigh(&fresh.rates) / completed),
+        Some(usual) if waiting == 0.0 || fresh.unserved > 0.0 => Ok(usual),
+        None if waiting == 0.0 => Ok(0.0),
+        _ => Err(NothingCompletes { in_flight: fresh.in_flight }),
     }
 }
 
@@ -242,7 +272,7 @@ mod tests {
 
     fn load(groups: Vec<Group>) -> Load {
         let pods = Pods { ready: groups.len() as u32, ..Pods::default() };
-        Load::of(&Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups }, &weights(), None)
+        Load::of(&Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups }, &weights(), None).unwrap()
     }
 
     #[test]
@@ -291,9 +321,30 @@ mod tests {
         let stuck = Group { in_flight: Some(InFlight { now: 200.0, change: 200.0 }), ..group(0.0, 0.0) };
         let pods = Pods { ready: 1, ..Pods::default() };
         let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups: vec![stuck] };
-        assert_eq!(Load::of(&sample, &weights(), Some(3.0)).metricsqps.get(), 60.0);
+        assert_eq!(Load::of(&sample, &weights(), Some(3.0)).unwrap().metricsqps.get(), 60.0);
         let unknown = Load::of(&sample, &weights(), None);
-        assert_eq!(unknown.metricsqps.get(), 0.0);
-        assert_eq!(unknown.congestion, [Congestion::QueueGrowing { rate: 20.0 }]);
+        assert_eq!(unknown, Err(NothingCompletes { in_flight: 200.0 }));
+    }
+
+    #[test]
+    fn requests_that_neither_come_nor_go_are_no_load_of_zero() {
+        let stuck = Group { in_flight: Some(InFlight { now: 200.0, change: 0.0 }), ..group(0.0, 0.0) };
+        let pods = Pods { ready: 1, ..Pods::default() };
+        let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups: vec![stuck] };
+        assert_eq!(Load::of(&sample, &weights(), Some(3.0)), Err(NothingCompletes { in_flight: 200.0 }));
+    }
+
+    #[test]
+    fn a_queue_that_drains_in_one_pod_hides_nothing_in_another() {
+        let drained = Group { in_flight: Some(InFlight { now: 0.0, change: -900.0 }), ..group(10.0, 0.0) };
+        assert_eq!(load(vec![drained, group(10.0, 0.0)]).metricsqps.get(), 10.0);
+    }
+
+    #[test]
+    fn what_a_silent_pod_turned_away_is_still_asked_for() {
+        let rejecting = || Group { rejected: Rate::new(90.0).ok(), ..group(10.0, 0.0) };
+        let both = load(vec![rejecting(), rejecting()]).metricsqps.get();
+        let one = load(vec![rejecting(), Group { silent: true, ..rejecting() }]).metricsqps.get();
+        assert_eq!((both, one), (200.0, 200.0));
     }
 }

@@ -86,6 +86,20 @@ pub struct HistogramRates {
 }
 
 impl Group {
+    /// One pod of which nothing is known but the time that it was looked at.
+    pub(super) fn empty(window: Span) -> Self {
+        Self {
+            pods: 1,
+            silent: false,
+            window,
+            histograms: Vec::new(),
+            cpu: None,
+            cores_per_pod: None,
+            in_flight: None,
+            rejected: None,
+        }
+    }
+
     /// Whether these rates are of now, and tell a load.
     pub fn tells(&self) -> bool {
         !self.silent && !self.histograms.is_empty()

@@ -1,6 +1,6 @@
 //! The decision itself.
 
-use crate::load::{Group, Load, SAMPLE_SCHEMA, Sample};
+use crate::load::{Group, Load, NothingCompletes, SAMPLE_SCHEMA, Sample};
 use crate::spec::{Checked, Mode};
 use crate::units::{MetricsQps, Span, Time};
 
@@ -13,7 +13,8 @@ use super::decision::{
 const STALE_INTERVALS: i64 = 3;
 
 /// How long the HPA remembers what it wanted (its default downscale stabilization). After an outage of that length
-/// its first reading would be obeyed at once, so nothing is lowered until as much time has passed again.
+/// its first reading would be obeyed at once, so nothing is lowered until as much time has passed again. Nobody knows how
+/// long the outage before a start was.
 const HPA_MEMORY: Span = Span::from_secs(300);
 
 /// Replicas are rounded up, but not for a rounding error of the division.
@@ -26,7 +27,12 @@ pub struct Autoscaler {
     newest: Option<Observed>,
     /// Mean weight of a request when it was last known.
     usual_cost: Option<f64>,
-    outage: Outage,
+    /// The last decision's replicas: what must not be lowered is what was asked for, be it not there yet.
+    asked_for: u32,
+    /// The last instant at which the load was known; none before the first.
+    known_until: Option<Time>,
+    /// Until then nothing is lowered.
+    hold_until: Option<Time>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,14 +41,6 @@ struct Observed {
     load: Result<Load, NoOpinion>,
     /// Ready pods that neither told a rate nor fell silent.
     warming_up: u32,
-}
-
-/// Whether the load is unknown, and since when.
-#[derive(Debug, Clone, Copy)]
-enum Outage {
-    Never,
-    Since(Time),
-    HoldUntil(Time),
 }
 
 /// A sample that cannot be used.
@@ -64,7 +62,7 @@ pub enum ObserveError {
 impl Autoscaler {
     /// For a workload whose spec has been checked.
     pub fn new(spec: Checked) -> Self {
-        Self { spec, newest: None, usual_cost: None, outage: Outage::Never }
+        Self { spec, newest: None, usual_cost: None, asked_for: 0, known_until: None, hold_until: None }
     }
 
     /// The spec that it decides by.
@@ -105,27 +103,34 @@ impl Autoscaler {
         if pods.ready == 0 {
             return Err(NoOpinion::NoReadyPods);
         }
+        let tells = sample.groups.iter().any(Group::tells);
+        if !tells && sample.groups.iter().any(|g| g.histograms.is_empty()) {
+            return Err(NoOpinion::NoSeries);
+        }
         if pods.silent > pods.ready / 2 {
             return Err(NoOpinion::Silent { silent: pods.silent, ready: pods.ready });
         }
-        if sample.groups.iter().all(|g| g.silent) {
+        if !tells {
             return Err(NoOpinion::NoRate);
         }
-        if !sample.groups.iter().any(Group::tells) {
-            return Err(NoOpinion::NoSeries);
-        }
-        Ok(Load::of(sample, &self.spec.weights, self.usual_cost))
+        let load = Load::of(sample, &self.spec.weights, self.usual_cost);
+        load.map_err(|NothingCompletes { in_flight }| NoOpinion::NothingCompletes { in_flight })
     }
 
     /// Decides, as of `now`.
     pub fn decide(&mut self, now: Time) -> Decision {
         let outcome = match self.known(now) {
             Ok((observed, load)) => {
-                self.outage = self.outage.ended(now);
-                Outcome::Desired(self.desired(now, &observed, load))
+                if self.known_until.is_none_or(|until| now - until >= HPA_MEMORY) {
+                    self.hold_until = Some(now + HPA_MEMORY);
+                }
+                let desired = self.desired(now, &observed, load);
+                self.asked_for = desired.replicas;
+                self.known_until = Some(desired.valid_until);
+                Outcome::Desired(desired)
             }
             Err(reason) => {
-                self.outage = self.outage.goes_on(now);
+                self.known_until = self.known_until.map(|until| until.min(now));
                 Outcome::NoOpinion(reason)
             }
         };
@@ -166,6 +171,7 @@ impl Autoscaler {
         if self.spec.mode == Mode::ScaleUpOnly {
             steps.at_least(current, StepKind::ScaleUpOnly);
         }
+        let current = current.max(self.asked_for);
         if *warming_up > 0 {
             steps.at_least(current, StepKind::WarmingUp { pods: *warming_up });
         }
@@ -175,9 +181,7 @@ impl Autoscaler {
         if !load.congestion.is_empty() {
             steps.at_least(current, StepKind::Congested { signs: load.congestion.clone() });
         }
-        if let Outage::HoldUntil(until) = self.outage
-            && now < until
-        {
+        if let Some(until) = self.hold_until.filter(|until| now < *until) {
             steps.at_least(current, StepKind::AfterOutage { until });
         }
         steps.within(self.spec.min_replicas, self.spec.max_replicas);
@@ -193,29 +197,12 @@ impl Autoscaler {
     }
 }
 
-impl Outage {
-    fn goes_on(self, now: Time) -> Self {
-        match self {
-            Self::Since(_) => self,
-            Self::HoldUntil(until) if now < until => self,
-            Self::Never | Self::HoldUntil(_) => Self::Since(now),
-        }
-    }
-
-    fn ended(self, now: Time) -> Self {
-        match self {
-            Self::Since(since) if now - since >= HPA_MEMORY => Self::HoldUntil(now + HPA_MEMORY),
-            Self::HoldUntil(until) if now < until => self,
-            _ => Self::Never,
-        }
-    }
-}
-
 /// ⌈load / capacity⌉, saturating at what the HPA can count.
 fn replicas_for(load: MetricsQps, per_pod: MetricsQps) -> u32 {
     let pods = load.get() / per_pod.get();
     let pods = (pods * (1.0 - ROUNDING)).ceil();
-    if pods >= f64::from(i32::MAX) { i32::MAX.unsigned_abs() } else { pods as u32 }
+    // In this order, so that a NaN would ask for more and not for none.
+    if pods < f64::from(i32::MAX) { pods as u32 } else { i32::MAX.unsigned_abs() }
 }
 
 /// The steps taken so far, and where they led.
@@ -257,6 +244,16 @@ mod tests {
 
     fn at(seconds: i64) -> Time {
         Time::from_secs(seconds)
+    }
+
+    /// One that has known its load for so long that the hold after the start is over.
+    fn settled(mode: Mode) -> Autoscaler {
+        let mut autoscaler = autoscaler(mode);
+        for round in -25..0 {
+            autoscaler.observe(&sample(round * 15, pods(2), &[1.0; 2])).unwrap();
+            autoscaler.decide(at(round * 15));
+        }
+        autoscaler
     }
 
     fn autoscaler(mode: Mode) -> Autoscaler {
@@ -301,7 +298,7 @@ mod tests {
 
     #[test]
     fn replicas_follow_the_load_and_say_why() {
-        let mut a = autoscaler(Mode::Auto);
+        let mut a = settled(Mode::Auto);
         a.observe(&sample(0, pods(4), &[10.0, 10.0, 10.0, 10.0])).unwrap();
         assert_eq!(replicas(&a.decide(at(0))), Ok((4, vec!["Load"])));
         a.observe(&sample(15, pods(4), &[20.0, 20.0, 20.0, 11.0])).unwrap();
@@ -321,14 +318,14 @@ mod tests {
 
     #[test]
     fn scale_up_only_never_lowers() {
-        let mut a = autoscaler(Mode::ScaleUpOnly);
+        let mut a = settled(Mode::ScaleUpOnly);
         a.observe(&sample(0, pods(6), &[1.0; 6])).unwrap();
         assert_eq!(replicas(&a.decide(at(0))), Ok((6, vec!["Load", "ScaleUpOnly"])));
     }
 
     #[test]
     fn pods_that_have_not_told_yet_hold_the_replicas() {
-        let mut a = autoscaler(Mode::Auto);
+        let mut a = settled(Mode::Auto);
         a.observe(&sample(0, pods(6), &[5.0; 4])).unwrap();
         assert_eq!(replicas(&a.decide(at(0))), Ok((6, vec!["Load", "WarmingUp"])));
         let mut without_series = sample(15, pods(6), &[5.0; 6]);
@@ -339,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_silent_pod_holds_the_replicas_and_more_than_half_leave_no_opinion() {
-        let mut a = autoscaler(Mode::Auto);
+        let mut a = settled(Mode::Auto);
         a.observe(&sample(0, Pods { silent: 2, ..pods(4) }, &[5.0; 2])).unwrap();
         assert_eq!(replicas(&a.decide(at(0))), Ok((4, vec!["Load", "Silent"])));
         a.observe(&sample(15, Pods { silent: 3, ..pods(4) }, &[5.0])).unwrap();
@@ -348,7 +345,7 @@ mod tests {
 
     #[test]
     fn congestion_holds_the_replicas() {
-        let mut a = autoscaler(Mode::Auto);
+        let mut a = settled(Mode::Auto);
         let mut congested = sample(0, pods(9), &[2.0; 9]);
         congested.groups[0].in_flight = Some(InFlight { now: 300.0, change: 200.0 });
         a.observe(&congested).unwrap();
@@ -375,24 +372,63 @@ mod tests {
 
     #[test]
     fn after_a_long_outage_nothing_is_lowered_for_as_long_as_the_hpa_remembers() {
-        let mut a = autoscaler(Mode::Auto);
+        let mut a = settled(Mode::Auto);
         a.observe(&sample(0, pods(8), &[10.0; 8])).unwrap();
         a.decide(at(0));
         a.decide(at(60)); // The outage is noticed.
         a.observe(&sample(360, pods(8), &[1.0; 8])).unwrap();
         let hold = Ok((8, vec!["Load", "AfterOutage"]));
         assert_eq!(replicas(&a.decide(at(360))), hold);
-        a.observe(&sample(650, pods(8), &[1.0; 8])).unwrap();
-        assert_eq!(replicas(&a.decide(at(659))), hold);
-        assert_eq!(replicas(&a.decide(at(660))), Ok((2, vec!["Load", "MinReplicas"])));
+        // It begins anew if the load is lost again meanwhile, for long again.
+        a.decide(at(420));
+        a.observe(&sample(710, pods(8), &[1.0; 8])).unwrap();
+        assert_eq!(replicas(&a.decide(at(710))), hold);
+        a.observe(&sample(1000, pods(8), &[1.0; 8])).unwrap();
+        assert_eq!(replicas(&a.decide(at(1009))), hold);
+        assert_eq!(replicas(&a.decide(at(1010))), Ok((2, vec!["Load", "MinReplicas"])));
+    }
+
+    #[test]
+    fn an_outage_that_nobody_asked_about_is_one() {
+        let mut a = settled(Mode::Auto);
+        a.observe(&sample(0, pods(8), &[10.0; 8])).unwrap();
+        a.decide(at(0));
+        a.observe(&sample(900, pods(8), &[1.0; 8])).unwrap();
+        assert_eq!(replicas(&a.decide(at(900))), Ok((8, vec!["Load", "AfterOutage"])));
+    }
+
+    #[test]
+    fn a_start_ends_an_outage_of_unknown_length() {
+        let mut a = autoscaler(Mode::Auto);
+        a.observe(&sample(0, pods(8), &[1.0; 8])).unwrap();
+        assert_eq!(replicas(&a.decide(at(0))), Ok((8, vec!["Load", "AfterOutage"])));
     }
 
     #[test]
     fn a_short_outage_needs_no_hold() {
-        let mut a = autoscaler(Mode::Auto);
-        a.decide(at(0));
+        let mut a = settled(Mode::Auto);
+        a.decide(at(60));
         a.observe(&sample(290, pods(8), &[1.0; 8])).unwrap();
         assert_eq!(replicas(&a.decide(at(290))), Ok((2, vec!["Load", "MinReplicas"])));
+    }
+
+    /// What was asked for may not be there yet: the HPA goes up in steps.
+    #[test]
+    fn what_may_not_be_lowered_is_what_was_asked_for() {
+        let mut a = settled(Mode::Auto);
+        a.observe(&sample(0, pods(2), &[100.0, 100.0])).unwrap();
+        assert_eq!(replicas(&a.decide(at(0))), Ok((20, vec!["Load"])));
+        a.observe(&sample(15, Pods { silent: 1, ..pods(2) }, &[100.0])).unwrap();
+        assert_eq!(replicas(&a.decide(at(15))), Ok((20, vec!["Load", "Silent"])));
+    }
+
+    #[test]
+    fn requests_that_never_complete_are_no_load_of_zero() {
+        let mut a = settled(Mode::Auto);
+        let mut stuck = sample(0, pods(2), &[0.0, 0.0]);
+        stuck.groups[0].in_flight = Some(InFlight { now: 300.0, change: 0.0 });
+        a.observe(&stuck).unwrap();
+        assert_eq!(replicas(&a.decide(at(0))), Err(NoOpinion::NothingCompletes { in_flight: 300.0 }));
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub enum StepKind {
         /// What says so.
         signs: Vec<Congestion>,
     },
-    /// The load was unknown for so long that the HPA has forgotten what it wanted before.
+    /// The load was unknown for so long, a start included, that the HPA may have forgotten what it wanted before.
     AfterOutage {
         /// Until when nothing is lowered.
         until: Time,
@@ -178,11 +178,17 @@ impl fmt::Display for StepKind {
                 }
                 Ok(())
             }
-            Self::AfterOutage { until } => write!(f, "after an outage nothing is lowered until {until}"),
+            Self::AfterOutage { until } => {
+                write!(f, "nothing is lowered until {until}: the load was not known for long")
+            }
             Self::MinReplicas => f.write_str("minReplicas"),
             Self::MaxReplicas => f.write_str("maxReplicas"),
         }
     }
+}
+
+fn plural(pods: u32) -> String {
+    if pods == 1 { "1 pod".into() } else { format!("{pods} pods") }
 }
 
 fn some_pods(pods: u32) -> String {
@@ -208,6 +214,11 @@ pub enum NoOpinion {
     NoRate,
     /// No pod shows the histogram, or the matchers leave nothing of it.
     NoSeries,
+    /// Requests are inside the pods and none completes.
+    NothingCompletes {
+        /// How many are there.
+        in_flight: f64,
+    },
     /// There is no ready pod to measure.
     NoReadyPods,
     /// The newest sample is too old.
@@ -233,6 +244,7 @@ impl NoOpinion {
             Self::NoSample => "NoSample",
             Self::NoRate => "NoRate",
             Self::NoSeries => "NoSeries",
+            Self::NothingCompletes { .. } => "NothingCompletes",
             Self::NoReadyPods => "NoReadyPods",
             Self::Stale { .. } => "StaleSample",
             Self::Silent { .. } => "SilentPods",
@@ -248,11 +260,14 @@ impl fmt::Display for NoOpinion {
             Self::NoSeries => f.write_str(
                 "no pod shows the histogram: check spec.load.histogram and spec.load.matchers against a pod's metrics page",
             ),
+            Self::NothingCompletes { in_flight } => {
+                write!(f, "{in_flight} requests are in flight and none completes")
+            }
             Self::NoReadyPods => f.write_str("there is no ready pod to measure"),
             Self::Stale { age, limit } => {
                 write!(f, "the newest sample is {:.1} s old, more than {limit}", age.as_secs_f64())
             }
-            Self::Silent { silent, ready } => write!(f, "{silent} of {ready} pods do not tell their load"),
+            Self::Silent { silent, ready } => write!(f, "{silent} of {} cannot be read, or tell no load", plural(*ready)),
         }
     }
 }

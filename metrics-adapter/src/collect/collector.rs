@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hyper::Uri;
-use plimsoll::load::{Counters, ReadingError, ReadyPods, Sample};
+use plimsoll::load::{Counters, Reading, ReadingError, ReadyPods, Sample};
 use plimsoll::units::Span;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -17,6 +17,9 @@ use crate::ops::Telemetry;
 
 /// Pages that are fetched and held at a time, over all workloads.
 pub const MAX_CONCURRENT: usize = 64;
+
+/// Pages of one workload that are fetched at a time: one whose pods hang leaves room for the others.
+pub const MAX_CONCURRENT_PER_WORKLOAD: usize = 16;
 
 /// The pods of one workload, as whoever discovers them knows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +61,9 @@ pub enum ScrapeError {
     /// It tells what cannot be.
     #[error(transparent)]
     Reading(#[from] ReadingError),
+    /// The round ended before its turn came.
+    #[error("the other pods took up the whole interval")]
+    RoundOver,
 }
 
 impl ScrapeError {
@@ -65,7 +71,7 @@ impl ScrapeError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Fetch(FetchError::Unreachable) => "unreachable",
-            Self::Fetch(FetchError::Timeout(_)) => "timeout",
+            Self::Fetch(FetchError::Timeout(_)) | Self::RoundOver => "timeout",
             Self::Fetch(FetchError::Status(_)) => "status",
             Self::Fetch(FetchError::TooLarge) | Self::Page(PageError::TooManySeries) => "too_large",
             Self::Fetch(FetchError::Encoding) => "encoding",
@@ -81,12 +87,16 @@ impl ScrapeError {
 pub struct Collector {
     key: ObjectKey,
     query: Arc<Query>,
+    interval: Span,
     counters: Counters,
     fetcher: Fetcher,
+    slots: Arc<Semaphore>,
     targets: watch::Receiver<Targets>,
     scraper: Scraper,
-    /// Pods that were left out of the last round, with the reason: each is logged when it changes.
-    faulty: BTreeMap<String, &'static str>,
+    /// Pods that were left out of the last round.
+    faulty: BTreeSet<String>,
+    /// Metrics that the user named and no pod showed in the last round.
+    absent: BTreeSet<String>,
 }
 
 impl Collector {
@@ -98,15 +108,24 @@ impl Collector {
         targets: watch::Receiver<Targets>,
         scraper: Scraper,
     ) -> Self {
-        let fetcher = Fetcher::new(scraper.clock.in_world(interval));
-        let query = Arc::new(query);
-        let counters = Counters::new(interval);
-        Self { key, query, counters, fetcher, targets, scraper, faulty: BTreeMap::new() }
+        Self {
+            key,
+            query: Arc::new(query),
+            interval,
+            counters: Counters::new(interval),
+            fetcher: Fetcher::new(scraper.clock.clone(), interval),
+            slots: Arc::new(Semaphore::new(MAX_CONCURRENT_PER_WORKLOAD)),
+            targets,
+            scraper,
+            faulty: BTreeSet::new(),
+            absent: BTreeSet::new(),
+        }
     }
 
-    /// Reads every ready pod once, all at about the same time.
+    /// Reads every ready pod once, all at about the same time, and within an interval.
     pub async fn round(&mut self) -> Sample {
         let targets = self.targets.borrow_and_update().clone();
+        let mut waiting: BTreeSet<&String> = targets.ready.keys().collect();
         let mut pages = JoinSet::new();
         for (pod, url) in &targets.ready {
             pages.spawn(scrape(
@@ -114,42 +133,70 @@ impl Collector {
                 url.clone(),
                 Arc::clone(&self.query),
                 self.fetcher.clone(),
+                Arc::clone(&self.slots),
                 self.scraper.clone(),
             ));
         }
-        while let Some(page) = pages.join_next().await {
+        let mut absent: Option<BTreeSet<String>> = None;
+        let deadline = tokio::time::sleep(self.scraper.clock.in_world(self.interval));
+        tokio::pin!(deadline);
+        loop {
+            let page = tokio::select! {
+                page = pages.join_next() => page,
+                () = &mut deadline => break,
+            };
             match page {
-                Ok((pod, Ok(reading))) => {
-                    let read = self.counters.read(&pod, reading).map_err(ScrapeError::from);
-                    self.note(&pod, read);
+                None => break,
+                Some(Ok((pod, reading))) => {
+                    waiting.remove(&pod);
+                    if let Ok(reading) = &reading {
+                        let here: BTreeSet<String> =
+                            self.query.absent_in(reading).into_iter().map(str::to_owned).collect();
+                        absent = Some(absent.map_or_else(|| here.clone(), |others| &others & &here));
+                    }
+                    self.take(&pod, reading);
                 }
-                Ok((pod, Err(error))) => {
-                    self.counters.miss(&pod, self.scraper.clock.now());
-                    self.note(&pod, Err(error));
-                }
-                // A task that was aborted or panicked says nothing of its pod, which then counts as silent in time.
-                Err(error) => tracing::error!(object = %self.key, %error, "a scrape ended early"),
+                Some(Err(error)) => tracing::error!(object = %self.key, %error, "a scrape ended early"),
             }
         }
+        for pod in waiting {
+            self.take(pod, Err(ScrapeError::RoundOver));
+        }
+        self.note_absent(absent.unwrap_or_default());
         let names: BTreeSet<String> = targets.ready.into_keys().collect();
-        self.faulty.retain(|pod, _| names.contains(pod));
+        self.faulty.retain(|pod| names.contains(pod));
         let ready = ReadyPods { names, warming: targets.warming, replicas: targets.replicas };
         self.counters.sample(self.scraper.clock.now(), &ready)
     }
 
-    /// Counts an error each time, and logs it once.
-    fn note(&mut self, pod: &str, read: Result<(), ScrapeError>) {
+    /// Logs a metric that no pod shows, once: its name is misspelt, or nothing was turned away yet.
+    fn note_absent(&mut self, absent: BTreeSet<String>) {
+        for metric in absent.difference(&self.absent) {
+            tracing::warn!(object = %self.key, metric, "no pod shows this metric: nothing is known of what it would tell");
+        }
+        self.absent = absent;
+    }
+
+    /// Counts an error each time, and logs it once until the pod is read again.
+    fn take(&mut self, pod: &str, reading: Result<Reading, ScrapeError>) {
+        let read = match reading {
+            Ok(reading) => self.counters.read(pod, reading).map_err(ScrapeError::from),
+            Err(error) => {
+                self.counters.miss(pod, self.scraper.clock.now());
+                Err(error)
+            }
+        };
         let object = &self.key;
         match read {
             Ok(()) => {
-                if self.faulty.remove(pod).is_some() {
+                if self.faulty.remove(pod) {
                     tracing::info!(%object, pod, "the pod's metrics are read again");
                 }
             }
             Err(error) => {
                 let reason = error.reason();
                 self.scraper.telemetry.scrape_failed(object, reason);
-                if self.faulty.insert(pod.to_owned(), reason) != Some(reason) {
+                if self.faulty.insert(pod.to_owned()) {
                     tracing::warn!(%object, pod, reason, %error, "the pod's metrics cannot be read: it is left out");
                 }
             }
@@ -162,15 +209,16 @@ async fn scrape(
     url: Uri,
     query: Arc<Query>,
     fetcher: Fetcher,
+    slots: Arc<Semaphore>,
     scraper: Scraper,
-) -> (String, Result<plimsoll::load::Reading, ScrapeError>) {
-    let _slot = scraper.slots.acquire().await;
-    let at = scraper.clock.now();
+) -> (String, Result<Reading, ScrapeError>) {
+    // Neither semaphore is ever closed.
+    let _of_workload = slots.acquire().await;
+    let _of_all = scraper.slots.acquire().await;
     let reading = async {
         let page = fetcher.page(&url).await?;
-        let mut reading = query.read(&page, at)?;
-        reading.started = reading.started.map(|wall| scraper.clock.from_wall(wall));
-        Ok(reading)
+        let reading = query.read(&page.text, page.at)?;
+        Ok(Reading { wall_ahead: scraper.clock.wall_ahead(), ..reading })
     };
     (pod, reading.await)
 }

@@ -42,6 +42,8 @@ pub enum Fault {
 /// One sample, borrowed from the page.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleLine<'page, 'scan> {
+    /// Number of its line, from 1.
+    pub line: usize,
     /// The metric's name; as written, if it stands in quotes.
     pub name: &'page str,
     /// Its labels, in the order of the page.
@@ -131,7 +133,7 @@ impl<'page, 'wanted> Scanner<'page, 'wanted> {
             }
             self.labels.clear();
             let (name, value) = sample(line, &mut self.labels).map_err(|fault| self.malformed(fault))?;
-            return Ok(Some(SampleLine { name, labels: &self.labels, value }));
+            return Ok(Some(SampleLine { line: self.line, name, labels: &self.labels, value }));
         }
         Ok(None)
     }

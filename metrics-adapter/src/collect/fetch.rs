@@ -14,6 +14,9 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use plimsoll::units::{Span, Time};
+
+use crate::clock::Clock;
 
 /// Largest page, before and after decompression: twenty times what a large service shows.
 pub const MAX_PAGE_BYTES: usize = 4 << 20;
@@ -47,33 +50,43 @@ pub enum FetchError {
     NotText,
 }
 
+/// A metrics page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// When its head arrived: a pod that is slow to answer counts until then.
+    pub at: Time,
+    /// What it says.
+    pub text: String,
+}
+
 /// Gets metrics pages. Keeps connections to pods open between scrapes.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     client: Client<HttpConnector, Empty<Bytes>>,
+    clock: Clock,
     patience: Duration,
 }
 
 impl Fetcher {
-    /// One that waits for a page as long as `patience`, and never longer than [`MAX_PAGE_TIME`].
-    pub fn new(patience: Duration) -> Self {
-        let patience = patience.min(MAX_PAGE_TIME);
+    /// One that waits for a page as long as `patience` on `clock`, and never longer than [`MAX_PAGE_TIME`] of the world.
+    pub fn new(clock: Clock, patience: Span) -> Self {
+        let patience = clock.in_world(patience).min(MAX_PAGE_TIME);
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(patience));
         connector.set_nodelay(true);
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), patience }
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), clock, patience }
     }
 
-    /// The page's text.
+    /// The page.
     ///
     /// # Errors
     /// When there is none within the limits.
-    pub async fn page(&self, url: &Uri) -> Result<String, FetchError> {
+    pub async fn page(&self, url: &Uri) -> Result<Page, FetchError> {
         let page = tokio::time::timeout(self.patience, self.unlimited(url));
         page.await.unwrap_or(Err(FetchError::Timeout(self.patience)))
     }
 
-    async fn unlimited(&self, url: &Uri) -> Result<String, FetchError> {
+    async fn unlimited(&self, url: &Uri) -> Result<Page, FetchError> {
         let request = Request::get(url)
             .header(ACCEPT, FORMATS)
             .header(ACCEPT_ENCODING, "gzip")
@@ -81,6 +94,7 @@ impl Fetcher {
             .body(Empty::new())
             .map_err(|_| FetchError::Unreachable)?;
         let response = self.client.request(request).await.map_err(|_| FetchError::Unreachable)?;
+        let at = self.clock.now();
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
@@ -93,7 +107,8 @@ impl Fetcher {
             Some(b"gzip") => gunzip(&body.to_bytes())?,
             Some(_) => return Err(FetchError::Encoding),
         };
-        String::from_utf8(body).map_err(|_| FetchError::NotText)
+        let text = String::from_utf8(body).map_err(|_| FetchError::NotText)?;
+        Ok(Page { at, text })
     }
 }
 

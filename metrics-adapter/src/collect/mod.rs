@@ -13,6 +13,6 @@ pub mod exposition;
 mod fetch;
 mod page;
 
-pub use collector::{Collector, MAX_CONCURRENT, ScrapeError, Scraper, Targets};
-pub use fetch::{FetchError, Fetcher, MAX_PAGE_BYTES, MAX_PAGE_TIME};
-pub use page::{MAX_SERIES, PageError, Query};
+pub use collector::{Collector, MAX_CONCURRENT, MAX_CONCURRENT_PER_WORKLOAD, ScrapeError, Scraper, Targets};
+pub use fetch::{FetchError, Fetcher, MAX_PAGE_BYTES, MAX_PAGE_TIME, Page};
+pub use page::{MAX_HISTOGRAMS, MAX_SERIES, PageError, Query};

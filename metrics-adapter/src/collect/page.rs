@@ -1,6 +1,6 @@
 //! What one autoscaler wants from a metrics page, and how a page becomes a [`Reading`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll::load::{HistogramCounts, Labels, Reading, ReadingError};
 use plimsoll::spec::{Load, Matcher, Series};
@@ -24,25 +24,26 @@ const STARTED: &str = "process_start_time_seconds";
 /// Most series of the wanted metrics on one page; a histogram by route, method and code has a few thousand.
 pub const MAX_SERIES: usize = 50_000;
 
+/// Most sets of labels that the wanted histogram has on one page: each is kept until the next page.
+pub const MAX_HISTOGRAMS: usize = 2_000;
+
 /// A page that no reading can be made of.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PageError {
     /// It is not the text format.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// A bucket without `le`, or with one that is no number.
-    #[error("{bucket} has a series whose le is {le:?}")]
+    /// A bucket without `le`, or with one that is no number. What it says instead is the pod's own and not repeated.
+    #[error("line {line}: a bucket's le is missing or no number")]
     Le {
-        /// The series' name.
-        bucket: String,
-        /// What `le` says; empty if it is missing.
-        le: String,
+        /// Number of the line, from 1.
+        line: usize,
     },
     /// The counts of a histogram make no sense.
     #[error(transparent)]
     Counts(#[from] ReadingError),
     /// More series than a page may have.
-    #[error("more than {MAX_SERIES} series of the wanted metrics")]
+    #[error("more than {MAX_SERIES} series of the wanted metrics, or {MAX_HISTOGRAMS} sets of labels")]
     TooManySeries,
 }
 
@@ -103,10 +104,10 @@ impl Query {
                 return Err(PageError::TooManySeries);
             }
             if sample.name == self.bucket {
-                let le = self.le(&sample)?;
-                histograms.entry(self, &sample).buckets.push((le, sample.value));
+                let le = le(&sample).ok_or(PageError::Le { line: sample.line })?;
+                histograms.entry(self, &sample)?.buckets.push((le, sample.value));
             } else if sample.name == self.sum {
-                histograms.entry(self, &sample).sum = Some(sample.value);
+                histograms.entry(self, &sample)?.sum = Some(sample.value);
             } else if sample.name == CPU {
                 reading.cpu_seconds = Some(sample.value);
             } else if sample.name == STARTED {
@@ -119,9 +120,11 @@ impl Query {
         Ok(reading)
     }
 
-    fn le(&self, sample: &SampleLine<'_, '_>) -> Result<f64, PageError> {
-        let raw = sample.labels.iter().find(|l| l.name == "le").map_or("", |l| l.raw);
-        raw.parse().map_err(|_| PageError::Le { bucket: self.bucket.clone(), le: raw.to_owned() })
+    /// Metrics beside the histogram that the user named and a page does not show.
+    pub fn absent_in(&self, reading: &Reading) -> BTreeSet<&str> {
+        let wanted = [(&self.in_flight, reading.in_flight), (&self.rejected, reading.rejected)];
+        let absent = wanted.into_iter().filter(|(_, found)| found.is_none());
+        absent.filter_map(|(series, _)| Some(series.as_ref()?.metric.as_str())).collect()
     }
 
     fn verdict(&self, labels: &[Label<'_>]) -> Verdict {
@@ -136,6 +139,10 @@ impl Query {
             Verdict::Counts
         }
     }
+}
+
+fn le(sample: &SampleLine<'_, '_>) -> Option<f64> {
+    sample.labels.iter().find(|l| l.name == "le")?.raw.parse().ok()
 }
 
 fn all_match(matchers: &BTreeMap<String, Matcher>, labels: &[Label<'_>]) -> bool {
@@ -171,7 +178,11 @@ struct Found<'page> {
 }
 
 impl<'page> Histograms<'page> {
-    fn entry(&mut self, query: &Query, sample: &SampleLine<'page, '_>) -> &mut Found<'page> {
+    fn entry(
+        &mut self,
+        query: &Query,
+        sample: &SampleLine<'page, '_>,
+    ) -> Result<&mut Found<'page>, PageError> {
         self.scratch.clear();
         self.scratch.extend(sample.labels.iter().filter(|l| l.name != "le"));
         self.scratch.sort_unstable();
@@ -185,7 +196,10 @@ impl<'page> Histograms<'page> {
                 self.found.len() - 1
             }),
         };
-        &mut self.found[index]
+        if self.found.len() > MAX_HISTOGRAMS {
+            return Err(PageError::TooManySeries);
+        }
+        Ok(&mut self.found[index])
     }
 
     fn finish(self) -> Result<Vec<HistogramCounts>, ReadingError> {
@@ -303,6 +317,7 @@ process_start_time_seconds 40.25
         let none_yet = read(&query, "r_total{code=\"200\"} 50\n").unwrap();
         assert_eq!((none_yet.rejected, none_yet.in_flight), (Some(0.0), None));
         assert_eq!(read(&query, "x 1\n").unwrap().rejected, None);
+        assert_eq!(query.absent_in(&none_yet), BTreeSet::from(["busy"]));
     }
 
     #[test]
@@ -312,8 +327,8 @@ process_start_time_seconds 40.25
             ("d_bucket{le=\"0.1\"} 3\nd_bucket{le=\"+Inf\"} 2\n", "must not decrease"),
             ("d_bucket{le=\"0.1\"} NaN\nd_bucket{le=\"+Inf\"} 2\n", "is NaN"),
             ("d_bucket{le=\"0.1\"} 1\nd_bucket{le=\"0.1\"} 1\nd_bucket{le=\"+Inf\"} 2\n", "ascending"),
-            ("d_bucket{le=\"x\"} 1\n", "le is \"x\""),
-            ("d_bucket 1\n", "le is \"\""),
+            ("d_bucket{le=\"x\"} 1\n", "line 1: a bucket's le"),
+            ("d_bucket 1\n", "line 1: a bucket's le"),
             ("d_bucket{le=\"0.1\"} 1", "cut off"),
         ] {
             let error = read(&plain(), page).unwrap_err().to_string();

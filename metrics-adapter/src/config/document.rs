@@ -19,10 +19,13 @@ pub(super) struct Document {
 pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
     let mut texts = vec![String::new()];
     for (number, line) in text.lines().enumerate() {
-        if line == "---" || line.starts_with("--- ") {
-            texts.push("\n".repeat(number + 1));
-        } else if let Some(document) = texts.last_mut() {
-            document.push_str(line);
+        let begins = line.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
+        if begins.is_some() {
+            texts.push("\n".repeat(number));
+        }
+        if let Some(document) = texts.last_mut() {
+            // A document may begin in the line of its marker.
+            document.push_str(begins.map_or(line, str::trim_start));
             document.push('\n');
         }
     }
@@ -43,7 +46,7 @@ impl Document {
         let mut track = serde_path_to_error::Track::new();
         let typed = serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| {
             let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-            serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()))
+            serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string().replace(".?", "")))
         });
         // Which kind of document this is was read before.
         unknown.retain(|field| field != "apiVersion" && field != "kind");

@@ -2,12 +2,15 @@
 //! each the `StaticTargets` of the same name that says where its pods are. The latter will never be a custom resource:
 //! a tenant must not aim the adapter.
 //!
-//! Whatever is wrong with the file is told at once, each problem with its line, its field and what was expected.
+//! What is wrong is told with its line, its field and what was expected, and for as many documents at once as can be
+//! read.
 
 mod document;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hyper::Uri;
@@ -109,11 +112,13 @@ impl Config {
 
 fn read_limited(path: &Path) -> Result<String, Problem> {
     let failed = |error: std::io::Error| Problem::with_file(format!("cannot be read: {error}"));
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(Problem::with_file(format!("{size} bytes; at most {MAX_FILE_BYTES} are read")));
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(Problem::with_file(format!("has more than {MAX_FILE_BYTES} bytes")));
     }
-    std::fs::read_to_string(path).map_err(failed)
+    Ok(text)
 }
 
 #[derive(Deserialize)]
@@ -251,20 +256,30 @@ fn targets(document: &Document, urls: &[String]) -> Result<Targets, Vec<Problem>
     for (i, url) in urls.iter().enumerate() {
         let mut wrong =
             |message: String| problems.push(document.problem(&format!("spec.targets.{i}"), message));
-        match url.parse::<Uri>() {
-            Ok(uri) if uri.scheme_str() == Some("https") => {
-                wrong("https is not supported in this version: give an http URL".to_owned());
-            }
-            Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some_and(|h| !h.is_empty()) => {
-                if ready.insert(url.clone(), uri).is_some() {
-                    wrong(format!("{url} is listed twice"));
-                }
-            }
-            _ => wrong(format!("a URL such as http://127.0.0.1:9090/metrics was expected, {url:?} found")),
+        match target(url) {
+            Ok(uri) if ready.values().any(|other| *other == uri) => wrong(format!("{uri} is listed twice")),
+            Ok(uri) => drop(ready.insert(uri.to_string(), uri)),
+            Err(message) => wrong(message.to_owned()),
         }
     }
     let replicas = u32::try_from(ready.len()).unwrap_or(u32::MAX);
     if problems.is_empty() { Ok(Targets { ready, warming: 0, replicas }) } else { Err(problems) }
+}
+
+/// The URL of one pod's page. A wrong one is not repeated: there may be a password in it.
+fn target(url: &str) -> Result<Uri, &'static str> {
+    let expected = "a URL such as http://127.0.0.1:9090/metrics was expected";
+    let uri: Uri = url.parse().map_err(|_| expected)?;
+    let authority = uri.authority().filter(|a| !a.host().is_empty()).ok_or(expected)?;
+    if uri.scheme_str() == Some("https") {
+        return Err("https is not supported in this version: give an http URL");
+    }
+    if authority.as_str().contains('@') {
+        return Err("a user or password in the URL is not supported in this version");
+    }
+    let has_port = authority.as_str().len() > authority.host().len();
+    let is_plain = uri.scheme_str() == Some("http") && !url.contains('#');
+    if is_plain && has_port == authority.port_u16().is_some() { Ok(uri) } else { Err(expected) }
 }
 
 #[cfg(test)]
@@ -331,6 +346,11 @@ spec:
                 problems("    - http://127.0.0.1:9090/metrics", "    - 127.0.0.1:9090"),
                 problems("  targets:\n    - http://127.0.0.1:9090/metrics", "  targets: []"),
                 problems("- http:", "- https:"),
+                problems("127.0.0.1:9090", "127.0.0.1:99999"),
+                problems("127.0.0.1:9090", "me:secret@127.0.0.1:9090"),
+                problems("9090/metrics", "9090/metrics#here"),
+                problems("9090/metrics", "9090/metrics\n    - HTTP://127.0.0.1:9090/metrics"),
+                problems("edges:", "edgez:"),
                 problems("---\n", "---\n- just\n- a list\n---\n"),
                 problems("  name: prometheus\nspec:\n  targets", "  name: other\nspec:\n  targets"),
                 problems("  load:", " load:"),
@@ -341,6 +361,24 @@ spec:
             .concat()
             .join("\n")
         );
+    }
+
+    #[test]
+    fn documents_may_begin_in_the_line_of_their_marker() {
+        for marker in ["--- # the pods", "---\t", "\u{feff}---", "---\r"] {
+            let text = GOOD.replace("\n---\n", &format!("\n{}\n", marker.trim_start_matches('\u{feff}')));
+            assert!(Config::parse(&text).is_ok(), "{marker:?}");
+        }
+        let (first, second) = GOOD.split_once("---\n").unwrap();
+        let flow = "--- {apiVersion: autoscaling.plimsoll.dev/v1alpha1, kind: StaticTargets, metadata: {name: prometheus}, \
+                    spec: {targets: [\"http://127.0.0.1:9090/metrics\"]}}\n";
+        assert_eq!(Config::parse(&format!("{first}{flow}")), Config::parse(&format!("{first}---\n{second}")));
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let endless = Config::read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(endless, "/dev/zero: has more than 8388608 bytes");
     }
 
     #[test]

@@ -79,13 +79,14 @@ pub async fn run(options: Options, out: &mut (impl Write + Send), mut stop: Stop
     table.head(&adapter, &key)?;
     let cell = adapter.board().cell(&key);
     let (stopper, adapter_stop) = stop::channel();
-    let adapter = tokio::spawn(adapter.run(adapter_stop));
+    let mut adapter = tokio::spawn(adapter.run(adapter_stop));
 
     let mut next = clock.now() + SYNC;
     loop {
         tokio::select! {
             () = world.pass_until(next) => {}
             () = stop.told() => break,
+            ended = &mut adapter => return Ok(ended??),
         }
         let now: Time = clock.now();
         let synced = tokio::select! {
@@ -100,5 +101,5 @@ pub async fn run(options: Options, out: &mut (impl Write + Send), mut stop: Stop
     }
     table.foot(&world.look())?;
     stopper.stop();
-    adapter.await.context("the adapter ended early")
+    Ok(adapter.await??)
 }

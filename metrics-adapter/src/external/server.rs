@@ -55,7 +55,7 @@ pub enum BindError {
     )]
     NotLoopback(SocketAddr),
     /// The system refuses.
-    #[error("{addr} cannot be bound: {source}")]
+    #[error("{addr} cannot be bound")]
     Refused {
         /// The address.
         addr: SocketAddr,

@@ -21,7 +21,7 @@ const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file cannot be read, or holds nothing of what it should.
-    #[error("{}: {source}; it must hold {expected} as PEM", path.display())]
+    #[error("{} must hold {expected} as PEM", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum CertificateError {
         source: pem::Error,
     },
     /// The files are read, but do not make a certificate to serve with.
-    #[error("{CHAIN_FILE} and {KEY_FILE} in {}: {source}; they must belong together", dir.display())]
+    #[error("{CHAIN_FILE} and {KEY_FILE} in {} must belong together", dir.display())]
     Pair {
         /// Their directory.
         dir: PathBuf,
@@ -39,9 +39,7 @@ pub enum CertificateError {
         source: rustls::Error,
     },
     /// No certificate could be made.
-    #[error(
-        "no self-signed certificate for {names}: {source}; give names of hosts, or a directory with {CHAIN_FILE}"
-    )]
+    #[error("no self-signed certificate for {names}; give names of hosts, or a directory with {CHAIN_FILE}")]
     SelfSigned {
         /// The names that it was to be for.
         names: String,
@@ -49,8 +47,8 @@ pub enum CertificateError {
         source: rcgen::Error,
     },
     /// The certificate that was made cannot be used.
-    #[error("the self-signed certificate cannot be used: {0}; please report this")]
-    Unusable(rustls::Error),
+    #[error("the self-signed certificate cannot be used; please report this")]
+    Unusable(#[source] rustls::Error),
 }
 
 /// A certificate with its private key, ready to serve with HTTP/2 and HTTP/1.1.
@@ -146,12 +144,12 @@ mod tests {
     #[test]
     fn a_refusal_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(refusal(dir.path()).starts_with("DIR/tls.crt: "), "{}", refusal(dir.path()));
+        assert!(refusal(dir.path()).starts_with("DIR/tls.crt must hold"), "{}", refusal(dir.path()));
         write(dir.path());
         fs::write(dir.path().join(KEY_FILE), "").unwrap();
-        assert!(refusal(dir.path()).starts_with("DIR/tls.key: "), "{}", refusal(dir.path()));
+        assert!(refusal(dir.path()).starts_with("DIR/tls.key must hold"), "{}", refusal(dir.path()));
         fs::write(dir.path().join(CHAIN_FILE), "nothing").unwrap();
-        assert!(refusal(dir.path()).starts_with("DIR/tls.crt: "), "{}", refusal(dir.path()));
+        assert!(refusal(dir.path()).starts_with("DIR/tls.crt must hold"), "{}", refusal(dir.path()));
     }
 
     #[test]
@@ -161,7 +159,7 @@ mod tests {
         write(other.path());
         fs::copy(other.path().join(KEY_FILE), dir.path().join(KEY_FILE)).unwrap();
         let message = refusal(dir.path());
-        assert!(message.starts_with("tls.crt and tls.key in DIR: "), "{message}");
+        assert!(message.starts_with("tls.crt and tls.key in DIR must"), "{message}");
     }
 
     #[test]

@@ -297,7 +297,7 @@ mod tests {
         for (selector, why) in [
             (
                 "plimsoll.dev/autoscaler=checkout",
-                "shop/checkout is not known: 3 of 4 pods do not tell their load",
+                "shop/checkout is not known: 3 of 4 pods cannot be read, or tell no load",
             ),
             ("plimsoll.dev/autoscaler=new", "shop/new is not known: nothing was decided yet"),
         ] {

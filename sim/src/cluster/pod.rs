@@ -143,6 +143,7 @@ impl Pod {
             cpu_seconds: Some(self.cpu.used(now)),
             in_flight: Some(self.in_flight() as f64),
             rejected: Some(self.rejected as f64),
+            ..Reading::default()
         }
     }
 }

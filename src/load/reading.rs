@@ -1,0 +1,279 @@
+//! What one pod's metrics page said, and what was counted between two of its readings.
+
+use std::collections::BTreeMap;
+
+use super::error::{ReadingError, check_bounds};
+use super::sample::{Group, HistogramRates, InFlight, Labels};
+use crate::units::{Cores, Rate, Span, Time};
+
+/// Largest value that is taken for counted: a double loses single events at 2^53, some 10^16.
+const MAX_COUNT: f64 = 1e15;
+
+/// Most requests that a pod is believed to hold at once.
+const MAX_IN_FLIGHT: f64 = 1e9;
+
+/// Start times of one process that differ by less were read with a rounding error.
+const SAME_START: Span = Span::from_secs(2);
+
+/// What one pod's metrics page said at one instant.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reading {
+    /// When the page was read, on the reader's clock.
+    pub at: Time,
+    /// How far the wall's clock is ahead of the reader's. Zero where there is only one.
+    pub wall_ahead: Span,
+    /// When the process started, by the wall's clock, if known.
+    pub started: Option<Time>,
+    /// Histograms of request durations, one for each set of labels. Many client libraries show none before the first
+    /// request; such a pod's load is not known.
+    pub histograms: Vec<HistogramCounts>,
+    /// CPU-seconds used since the start.
+    pub cpu_seconds: Option<f64>,
+    /// Requests being served or queued now.
+    pub in_flight: Option<f64>,
+    /// Requests turned away since the start.
+    pub rejected: Option<f64>,
+}
+
+/// A cumulative histogram of durations: `counts[i]` requests took at most `le[i]` seconds; the last entry counts
+/// them all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramCounts {
+    labels: Labels,
+    le: Vec<f64>,
+    counts: Vec<f64>,
+    sum: Option<f64>,
+}
+
+fn check(what: &'static str, value: f64, max: f64) -> Result<(), ReadingError> {
+    if (0.0..=max).contains(&value) { Ok(()) } else { Err(ReadingError::Value { what, value }) }
+}
+
+fn rate(what: &'static str, increase: f64, window: Span) -> Result<Rate, ReadingError> {
+    let value = increase / window.as_secs_f64();
+    Rate::new(value).map_err(|_| ReadingError::Value { what, value })
+}
+
+/// The increase of one counter: a drop is a reset, and what it shows then was counted since.
+fn increase(now: f64, before: f64) -> f64 {
+    if now < before { now } else { now - before }
+}
+
+impl HistogramCounts {
+    /// `le` are the finite upper bounds in seconds, ascending; `counts` are cumulative and have one entry more,
+    /// for `+Inf`; `sum` is the sum of all durations in seconds.
+    ///
+    /// # Errors
+    /// When bounds or counts do not ascend, do not match, or are not numbers that a counter can have.
+    pub fn new(
+        labels: Labels,
+        le: Vec<f64>,
+        counts: Vec<f64>,
+        sum: Option<f64>,
+    ) -> Result<Self, ReadingError> {
+        check_bounds(&le)?;
+        if counts.len() != le.len() + 1 {
+            return Err(ReadingError::BucketCount { expected: le.len() + 1, found: counts.len() });
+        }
+        for count in &counts {
+            check("a bucket's count", *count, MAX_COUNT)?;
+        }
+        if let Some(pair) = counts.windows(2).find(|pair| pair[0] > pair[1]) {
+            return Err(ReadingError::NotCumulative { before: pair[0], after: pair[1] });
+        }
+        if let Some(sum) = sum {
+            check("the sum of durations", sum, MAX_COUNT)?;
+        }
+        Ok(Self { labels, le, counts, sum })
+    }
+
+    /// Labels of the series, without `le`.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Finite upper bounds in seconds, ascending.
+    pub fn le(&self) -> &[f64] {
+        &self.le
+    }
+
+    /// Cumulative counts; the last one counts all requests.
+    pub fn counts(&self) -> &[f64] {
+        &self.counts
+    }
+
+    /// Sum of all durations in seconds, where known.
+    pub fn sum(&self) -> Option<f64> {
+        self.sum
+    }
+
+    fn has_counted(&self) -> bool {
+        self.counts.last().is_some_and(|count| *count > 0.0)
+    }
+
+    /// The same histogram with only these bounds.
+    fn at_bounds(&self, le: &[f64]) -> Self {
+        let kept = self.le.iter().zip(&self.counts).filter(|(bound, _)| le.contains(bound));
+        let counts = kept.map(|(_, count)| *count).chain(self.counts.last().copied()).collect();
+        Self { labels: self.labels.clone(), le: le.to_vec(), counts, sum: self.sum }
+    }
+
+    /// Whether a count is lower than before, at a bound that both have.
+    fn dropped_since(&self, before: &Self) -> bool {
+        let both = self.common_bounds(before);
+        self.at_bounds(&both).counts.iter().zip(before.at_bounds(&both).counts).any(|(now, then)| *now < then)
+    }
+
+    fn common_bounds(&self, other: &Self) -> Vec<f64> {
+        self.le.iter().copied().filter(|bound| other.le.contains(bound)).collect()
+    }
+
+    /// What was counted since `before`; everything, where that was another process or there was nothing before. Some
+    /// client libraries show only buckets that are not empty, so increases are taken at the bounds that both have.
+    fn rates_since(&self, before: Option<&Self>, window: Span) -> Result<HistogramRates, ReadingError> {
+        match before.filter(|before| !self.dropped_since(before)) {
+            Some(before) if before.le == self.le => self.increases(Some(before), window),
+            Some(before) => {
+                let both = self.common_bounds(before);
+                self.at_bounds(&both).increases(Some(&before.at_bounds(&both)), window)
+            }
+            None => self.increases(None, window),
+        }
+    }
+
+    fn increases(&self, before: Option<&Self>, window: Span) -> Result<HistogramRates, ReadingError> {
+        let mut rates = Vec::with_capacity(self.counts.len());
+        let mut below = 0.0;
+        for (i, count) in self.counts.iter().enumerate() {
+            let increase = count - before.map_or(0.0, |b| b.counts[i]);
+            // Pages are not written atomically: a bucket may be a request ahead of the next one.
+            rates.push(rate("a bucket's rate", (increase - below).max(0.0), window)?);
+            below = increase.max(below);
+        }
+        let busy = match (self.sum, before.map(|b| b.sum)) {
+            (Some(sum), None) => Some(sum),
+            (Some(sum), Some(Some(earlier))) => Some((sum - earlier).max(0.0)),
+            _ => None,
+        };
+        let busy = busy.map(|b| rate("the rate of durations", b, window)).transpose()?;
+        HistogramRates::new(self.labels.clone(), self.le.clone(), rates, busy)
+    }
+}
+
+impl Reading {
+    /// Whether the values can be those of a pod.
+    pub(super) fn check(&self) -> Result<(), ReadingError> {
+        let values = [
+            ("the CPU time", self.cpu_seconds, MAX_COUNT),
+            ("the in-flight gauge", self.in_flight, MAX_IN_FLIGHT),
+            ("the rejected counter", self.rejected, MAX_COUNT),
+        ];
+        values.into_iter().try_for_each(|(what, value, max)| value.map_or(Ok(()), |v| check(what, v, max)))
+    }
+
+    /// How long the process has been running, if that is known and makes sense.
+    fn age(&self) -> Option<Span> {
+        let age = self.at + self.wall_ahead - self.started?;
+        age.is_positive().then_some(age)
+    }
+
+    fn by_labels(&self) -> BTreeMap<&Labels, &HistogramCounts> {
+        self.histograms.iter().map(|h| (&h.labels, h)).collect()
+    }
+
+    /// Whether the process that was read is not the one that was read before, as far as its start tells.
+    fn is_another_process_than(&self, before: &Self) -> bool {
+        let starts = self.started.zip(before.started);
+        starts.is_some_and(|(now, then)| now - then > SAME_START || then - now > SAME_START)
+    }
+
+    /// Whether counters began anew since `before`.
+    fn began_anew_since(&self, before: &Self) -> bool {
+        let earlier = before.by_labels();
+        let dropped = |h: &HistogramCounts| earlier.get(&h.labels).is_some_and(|b| h.dropped_since(b));
+        self.is_another_process_than(before) || self.histograms.iter().any(dropped)
+    }
+
+    /// Whether a histogram that `before` showed, with requests in it, is gone although the counters go on.
+    pub(super) fn lacks_what_was_in(&self, before: &Self) -> bool {
+        let now = self.by_labels();
+        let is_gone = |h: &HistogramCounts| h.has_counted() && !now.contains_key(&h.labels);
+        before.histograms.iter().any(is_gone) && !self.began_anew_since(before)
+    }
+
+    /// Adds the histograms of `before` that are gone, so that they are not counted from zero should they return.
+    pub(super) fn keep_what_was_in(&mut self, before: Self) {
+        if self.began_anew_since(&before) {
+            return;
+        }
+        let gone: Vec<HistogramCounts> = {
+            let now = self.by_labels();
+            before
+                .histograms
+                .into_iter()
+                .filter(|h| h.has_counted() && !now.contains_key(&h.labels))
+                .collect()
+        };
+        self.histograms.extend(gone);
+    }
+
+    /// The rates between `before` and this reading.
+    pub(super) fn rates_since(&self, before: &Self, interval: Span) -> Result<Group, ReadingError> {
+        let apart = self.at - before.at;
+        if self.is_another_process_than(before) {
+            // What the old process counted after its last reading is lost; the new one's counts are all of the time since
+            // its start.
+            let window = self.age().map_or(apart, |age| age.min(apart));
+            return self.group(window.max(interval), None);
+        }
+        self.group(apart, Some(before))
+    }
+
+    /// The rates since the process started, if it did so within `youth`. They are taken over an interval at least, like
+    /// those of the other pods, in whose last interval the requests are missing that this one took over: dividing by a
+    /// shorter age would count them twice.
+    pub(super) fn rates_since_start(
+        &self,
+        interval: Span,
+        youth: Span,
+    ) -> Option<Result<Group, ReadingError>> {
+        let age = self.age().filter(|age| *age <= youth)?;
+        Some(self.group(age.max(interval), None))
+    }
+
+    /// A group in which nothing was counted, of a pod that is known to serve requests.
+    pub(super) fn nothing_counted(&self, window: Span) -> Option<Group> {
+        let zero = |h: &HistogramCounts| h.increases(Some(h), window);
+        let histograms: Result<Vec<_>, _> = self.histograms.iter().map(zero).collect();
+        let histograms = histograms.ok().filter(|h| !h.is_empty())?;
+        Some(Group { histograms, ..Group::empty(window) })
+    }
+
+    fn group(&self, window: Span, before: Option<&Self>) -> Result<Group, ReadingError> {
+        let earlier = before.map(Self::by_labels).unwrap_or_default();
+        let began_anew = before.is_none_or(|before| self.began_anew_since(before));
+        let histograms =
+            self.histograms.iter().map(|h| h.rates_since(earlier.get(&h.labels).copied(), window));
+        // CPU from before the first reading is not of this window. Neither are the requests in flight then; but those of
+        // an old process died with it, and a counter that appears was zero.
+        let cpu = match before {
+            Some(before) => self.cpu_seconds.zip(before.cpu_seconds).map(|(now, then)| increase(now, then)),
+            None => self.cpu_seconds,
+        };
+        let in_flight_then = if began_anew { Some(0.0) } else { before.and_then(|b| b.in_flight) };
+        let rejected_then = before.and_then(|before| before.rejected).unwrap_or(0.0);
+        let cpu = cpu.map(|cpu| rate("the CPU use", cpu, window)).transpose()?;
+        let rejected =
+            self.rejected.map(|now| rate("the rate of rejections", increase(now, rejected_then), window));
+        Ok(Group {
+            histograms: histograms.collect::<Result<_, _>>()?,
+            cpu: cpu.map(|cpu| Cores::saturating(cpu.get())),
+            in_flight: self
+                .in_flight
+                .zip(in_flight_then)
+                .map(|(now, then)| InFlight { now, change: now - then }),
+            rejected: rejected.transpose()?,
+            ..Group::empty(window)
+        })
+    }
+}
