@@ -179,6 +179,7 @@ impl fmt::Display for StepKind {
                 Ok(())
             }
             Self::AfterOutage { until } => {
+                let until = until.to_rfc3339_secs();
                 write!(f, "nothing is lowered until {until}: the load was not known for long")
             }
             Self::MinReplicas => f.write_str("minReplicas"),
