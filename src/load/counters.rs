@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::ReadingError;
 use super::reading::Reading;
-use super::sample::{Group, Pods, SAMPLE_SCHEMA, Sample};
+use super::sample::{Group, Labels, Pods, SAMPLE_SCHEMA, Sample};
 use crate::units::{Span, Time};
 
 /// Scrape intervals that a new pod is given before it should have told its load, and after which a histogram that is
@@ -47,13 +47,15 @@ struct Pod {
     answers: bool,
     last: Option<Reading>,
     group: Option<Group>,
-    /// Readings in a row in which a histogram was gone.
+    /// Readings in a row that lacked a histogram.
     lacking: i64,
+    /// Histograms that were gone for so long that a page may lack them.
+    gone: BTreeSet<Labels>,
 }
 
 impl Pod {
     fn new(first_seen: Time) -> Self {
-        Self { first_seen, answers: true, last: None, group: None, lacking: 0 }
+        Self { first_seen, answers: true, last: None, group: None, lacking: 0, gone: BTreeSet::new() }
     }
 }
 
@@ -106,20 +108,39 @@ impl Pod {
             Some(last) if reading.at <= last.at => {
                 return Err(ReadingError::NotNewer { last: last.at, given: reading.at });
             }
+            Some(last) if reading.clock_stepped_since(last) => {
+                self.last = Some(reading);
+                return Err(ReadingError::ClockStepped);
+            }
             Some(last) => {
-                let lacks = reading.lacks_what_was_in(last);
-                self.lacking = if lacks { self.lacking + 1 } else { 0 };
+                let lacking = reading.lacking_of(last);
+                let is_known = lacking.is_subset(&self.gone);
+                self.lacking = if is_known { 0 } else { self.lacking + 1 };
                 // A page that was cut off may lack some of them, an error page lacks them all.
-                if lacks && (self.lacking <= GRACE_INTERVALS || reading.histograms.is_empty()) {
+                let may_be_true = !reading.histograms.is_empty() || reading.is_the_process_of(last);
+                if !(is_known || self.lacking > GRACE_INTERVALS && may_be_true) {
                     return Err(ReadingError::Vanished);
                 }
-                Some(reading.rates_since(last, interval)?)
+                self.gone.extend(lacking);
+                self.lacking = 0;
+                let group = reading.rates_since(last, interval)?;
+                Some(if reading.histograms.is_empty() {
+                    last.nothing_counted(group.window).unwrap_or(group)
+                } else if reading.began_anew_since(last) {
+                    // What the old process counted last is lost: as long as the new one tells less, that counts.
+                    self.group.take().filter(|old| old.total() > group.total()).unwrap_or(group)
+                } else {
+                    group
+                })
             }
             None => reading.rates_since_start(interval, interval * GRACE_INTERVALS).transpose()?,
         };
         self.group = group;
         if let Some(last) = self.last.take().filter(|last| last.histograms.len() <= MAX_REMEMBERED) {
             reading.keep_what_was_in(last);
+        }
+        if self.gone.len() > MAX_REMEMBERED {
+            self.gone.clear();
         }
         self.last = Some(reading);
         Ok(())
@@ -134,11 +155,9 @@ impl Pod {
     /// Whether this pod should tell its load at `at` and does not. One that never did is given some time.
     fn is_silent(&self, at: Time, interval: Span) -> bool {
         let patience = interval * GRACE_INTERVALS;
-        let had_time = at - self.first_seen > patience;
         match &self.last {
-            Some(last) if last.histograms.is_empty() => had_time,
             Some(last) => !self.answers || at - last.at > patience,
-            None => had_time,
+            None => at - self.first_seen > patience,
         }
     }
 }
@@ -146,7 +165,7 @@ impl Pod {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{HistogramCounts, InFlight, Labels};
+    use crate::load::{HistogramCounts, InFlight};
     use crate::units::{Cores, Rate};
 
     const INTERVAL: Span = Span::from_secs(10);
@@ -286,7 +305,7 @@ mod tests {
             ..page(seconds, 0.0, 0.0)
         };
         counters.read("a", with(0, 100.0, 9.0, 1000.0)).unwrap();
-        counters.read("a", with(10, 105.0, 4.0, 20.0)).unwrap();
+        counters.read("a", with(10, 105.0, 4.0, 1020.0)).unwrap();
         let sample = counters.sample(at(10), &ready(&["a"]));
         let group = &sample.groups[0];
         assert_eq!(group.cpu, Cores::new(0.5).ok());
@@ -342,8 +361,13 @@ mod tests {
         counters.read("a", page(0, &[0.1], &[1e6, 1e6])).unwrap();
         counters.read("a", page(10, &[0.1, 0.5], &[1e6 + 10.0, 1e6 + 11.0, 1e6 + 11.0])).unwrap();
         let sample = counters.sample(at(10), &ready(&["a"]));
+        assert_eq!(rates(&sample.groups[0]), [1.0, 0.1, 0.0]);
+        // What lay at a bound that was not shown is not known where requests lay around it.
+        counters.read("b", page(0, &[0.1], &[5.0, 1e6])).unwrap();
+        counters.read("b", page(10, &[0.1, 0.5], &[15.0, 100.0, 1e6 + 20.0])).unwrap();
+        let sample = counters.sample(at(10), &ready(&["b"]));
         assert_eq!(sample.groups[0].histograms[0].le(), [0.1]);
-        assert_eq!(rates(&sample.groups[0]), [1.0, 0.1]);
+        assert_eq!(rates(&sample.groups[0]), [1.0, 1.0]);
     }
 
     #[test]
@@ -356,19 +380,6 @@ mod tests {
         // Ten minutes later it has counted more than the old process had, in 20 s.
         counters.read("a", started(590, page(610, 2000.0, 0.0))).unwrap();
         assert_eq!(rates(&counters.sample(at(610), &ready(&["a"])).groups[0]), [100.0, 0.0]);
-    }
-
-    #[test]
-    fn a_wall_clock_that_steps_makes_no_new_process() {
-        let mut counters = Counters::new(INTERVAL);
-        let told = |seconds, ahead, fast| Reading {
-            started: Some(at(-600)),
-            wall_ahead: Span::from_secs(ahead),
-            ..page(seconds, fast, 0.0)
-        };
-        counters.read("a", told(0, 0, 1e6)).unwrap();
-        counters.read("a", told(10, -605, 1e6 + 10.0)).unwrap();
-        assert_eq!(rates(&counters.sample(at(10), &ready(&["a"])).groups[0]), [1.0, 0.0]);
     }
 
     #[test]
@@ -401,12 +412,102 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_never_shows_the_histogram_is_silent_after_its_grace() {
+    fn a_pod_that_answers_without_the_histogram_is_not_silent() {
         let mut counters = Counters::new(INTERVAL);
         for round in [0, 10, 20, 30] {
             counters.read("a", Reading { at: at(round), ..Reading::default() }).unwrap();
             let sample = counters.sample(at(round), &ready(&["a"]));
-            assert_eq!(sample.pods.silent, u32::from(round > 20), "{round}");
+            assert_eq!(sample.pods.silent, 0, "{round}");
+            assert!(sample.groups.iter().all(|group| !group.tells()));
         }
+    }
+
+    /// As a library does that drops label sets which were idle for long.
+    #[test]
+    fn a_process_that_drops_all_its_routes_is_idle_after_a_while() {
+        let mut counters = Counters::new(INTERVAL);
+        let started = |reading| Reading { started: Some(at(-900)), ..reading };
+        counters.read("a", started(routes(0, &[("/a", 50.0)]))).unwrap();
+        for round in [10, 20] {
+            assert_eq!(counters.read("a", started(routes(round, &[]))), Err(ReadingError::Vanished));
+        }
+        counters.read("a", started(routes(30, &[]))).unwrap();
+        let sample = counters.sample(at(30), &ready(&["a"]));
+        assert!(sample.groups[0].tells());
+        assert_eq!((total(&sample.groups[0]), sample.pods.silent), (0.0, 0));
+    }
+
+    #[test]
+    fn one_route_that_is_gone_excuses_no_other() {
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", routes(0, &[("/a", 1.0), ("/b", 1.0)])).unwrap();
+        for round in [10, 20] {
+            counters.read("a", routes(round, &[("/a", 1.0)])).unwrap_err();
+        }
+        counters.read("a", routes(30, &[("/a", 1.0)])).unwrap();
+        assert_eq!(counters.read("a", routes(40, &[("/c", 1.0)])), Err(ReadingError::Vanished));
+    }
+
+    #[test]
+    fn a_nodes_clock_that_steps_makes_no_new_process() {
+        let mut counters = Counters::new(INTERVAL);
+        let started = |seconds, reading| Reading { started: Some(at(seconds)), ..reading };
+        counters.read("a", started(-864_000, page(0, 5e6, 0.0))).unwrap();
+        counters.read("a", started(-864_005, page(10, 5e6 + 100.0, 0.0))).unwrap();
+        assert_eq!(rates(&counters.sample(at(10), &ready(&["a"])).groups[0]), [10.0, 0.0]);
+    }
+
+    #[test]
+    fn a_reader_that_slept_does_not_count_hours_as_seconds() {
+        let mut counters = Counters::new(INTERVAL);
+        let slept =
+            |seconds, ahead, fast| Reading { wall_ahead: Span::from_secs(ahead), ..page(seconds, fast, 0.0) };
+        counters.read("a", slept(0, 0, 0.0)).unwrap();
+        counters.read("a", slept(10, 0, 1000.0)).unwrap();
+        assert_eq!(counters.read("a", slept(20, 3600, 361_000.0)), Err(ReadingError::ClockStepped));
+        assert!(counters.sample(at(20), &ready(&["a"])).groups[0].silent);
+        counters.read("a", slept(30, 3600, 362_000.0)).unwrap();
+        assert_eq!(rates(&counters.sample(at(30), &ready(&["a"])).groups[0]), [100.0, 0.0]);
+    }
+
+    #[test]
+    fn rejections_that_come_and_go_do_not_count_their_past() {
+        let mut counters = Counters::new(INTERVAL);
+        let with = |seconds, rejected| Reading { rejected, ..page(seconds, 1.0, 0.0) };
+        counters.read("a", with(0, Some(1e6))).unwrap();
+        counters.read("a", with(10, None)).unwrap();
+        counters.read("a", with(20, Some(1e6 + 5.0))).unwrap();
+        assert_eq!(counters.sample(at(20), &ready(&["a"])).groups[0].rejected, Rate::new(0.5).ok());
+        // A series of the sum is gone: what it tells is not known.
+        counters.read("a", with(30, Some(1e6 - 50.0))).unwrap();
+        assert_eq!(counters.sample(at(30), &ready(&["a"])).groups[0].rejected, None);
+    }
+
+    /// A pod that was killed for want of memory under overload has counted little in the second since.
+    #[test]
+    fn a_restarted_pod_counts_at_what_it_told_before_if_that_is_more() {
+        let mut counters = Counters::new(INTERVAL);
+        let started = |seconds, reading| Reading { started: Some(at(seconds)), ..reading };
+        counters.read("a", started(-900, page(0, 0.0, 0.0))).unwrap();
+        counters.read("a", started(-900, page(10, 1000.0, 0.0))).unwrap();
+        counters.read("a", started(19, page(20, 100.0, 0.0))).unwrap();
+        assert_eq!(rates(&counters.sample(at(20), &ready(&["a"])).groups[0]), [100.0, 0.0]);
+        counters.read("a", started(19, page(30, 300.0, 0.0))).unwrap();
+        assert_eq!(rates(&counters.sample(at(30), &ready(&["a"])).groups[0]), [20.0, 0.0]);
+    }
+
+    #[test]
+    fn a_sum_that_drops_is_a_reset_and_buckets_that_were_empty_are_known() {
+        let page = |seconds, le: &[f64], counts: &[f64], sum| {
+            let histogram = HistogramCounts::new(Labels::new(), le.to_vec(), counts.to_vec(), sum).unwrap();
+            Reading { at: at(seconds), histograms: vec![histogram], ..Reading::default() }
+        };
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", page(0, &[0.1], &[1000.0, 1000.0], Some(80.0))).unwrap();
+        counters.read("a", page(10, &[0.1], &[1100.0, 1100.0], Some(9.0))).unwrap();
+        assert_eq!(rates(&counters.sample(at(10), &ready(&["a"])).groups[0]), [110.0, 0.0]);
+        counters.read("b", page(0, &[], &[0.0], None)).unwrap();
+        counters.read("b", page(10, &[0.5, 5.0], &[0.0, 1000.0, 1000.0], None)).unwrap();
+        assert_eq!(rates(&counters.sample(at(10), &ready(&["b"])).groups[0]), [0.0, 100.0, 0.0]);
     }
 }

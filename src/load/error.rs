@@ -35,6 +35,9 @@ pub enum ReadingError {
     /// The pod has shown the histogram before, and does not any more.
     #[error("the histogram is gone from the page")]
     Vanished,
+    /// The reader's clock and the wall's went apart since the last reading: the time between the two is not known.
+    #[error("the clock was stepped, or slept, since the last reading")]
+    ClockStepped,
     /// The reading is not newer than the pod's last one.
     #[error("the reading of {given} is not newer than the last one, of {last}")]
     NotNewer {

@@ -72,6 +72,11 @@ pub enum Congestion {
         /// By how many per second.
         rate: f64,
     },
+    /// Requests leave the pods without completing.
+    Abandoned {
+        /// How many per second.
+        rate: f64,
+    },
 }
 
 impl Load {
@@ -102,8 +107,13 @@ struct Part {
     rates: Vec<f64>,
     /// Counting variance of the completed MetricsQPS.
     variance: f64,
-    /// Requests per second that arrived and did not complete; negative while a queue drains.
+    /// Requests per second that arrived and did not complete.
     unserved: f64,
+    /// Requests per second that completed and had arrived before the window, and their MetricsQPS.
+    drained: f64,
+    drained_metricsqps: f64,
+    /// Requests per second that left without completing.
+    abandoned: f64,
     rejected: f64,
     in_flight: f64,
     /// Change of the number in flight over the window, and per second.
@@ -118,6 +128,9 @@ impl Part {
             rates: vec![0.0; classes],
             variance: 0.0,
             unserved: 0.0,
+            drained: 0.0,
+            drained_metricsqps: 0.0,
+            abandoned: 0.0,
             rejected: 0.0,
             in_flight: 0.0,
             change: 0.0,
@@ -142,9 +155,16 @@ impl Part {
         }
         part.rejected = group.rejected.map_or(0.0, Rate::get);
         part.in_flight = group.in_flight.map_or(0.0, |in_flight| in_flight.now);
-        // A queue that drains holds requests of an earlier window: they complete now but did not arrive now. It cannot
-        // have held more of them than completed.
-        part.unserved = (part.rejected + part.growth).max(-part.completed());
+        part.unserved = part.rejected + part.growth.max(0.0);
+        let (shrinking, completed) = ((-part.growth).max(0.0), part.completed());
+        if shrinking > completed {
+            // More are gone than completed: clients gave up, or the gauge is wrong. Neither is less load.
+            part.abandoned = shrinking - completed;
+        } else if shrinking > 0.0 {
+            // A queue that drains holds requests of an earlier window: they complete now but did not arrive now.
+            part.drained = shrinking;
+            part.drained_metricsqps = weights.weigh(&part.rates) * shrinking / completed;
+        }
         part
     }
 
@@ -154,7 +174,7 @@ impl Part {
 
     /// MetricsQPS, where an unserved request counts at `cost`.
     fn offered(&self, weights: &FixedWeights, cost: f64) -> f64 {
-        weights.weigh(&self.rates) + self.unserved * cost
+        weights.weigh(&self.rates) - self.drained_metricsqps + self.unserved * cost
     }
 
     /// Adds `share` of another part.
@@ -165,6 +185,9 @@ impl Part {
         self.pods += other.pods * share;
         self.variance += other.variance * share;
         self.unserved += other.unserved * share;
+        self.drained += other.drained * share;
+        self.drained_metricsqps += other.drained_metricsqps * share;
+        self.abandoned += other.abandoned * share;
         self.rejected += other.rejected * share;
         self.in_flight += other.in_flight * share;
         self.change += other.change * share;
@@ -179,9 +202,13 @@ impl Part {
         if share > REJECTED_SHARE {
             signs.push(Congestion::Rejecting { share });
         }
+        // Standard deviation of the difference of two Poisson counts around the window's mean.
         let noise = (2.0 * (self.in_flight - self.change / 2.0).max(1.0)).sqrt();
         if self.change > GROWTH_SIGMAS * noise && self.growth > GROWTH_SHARE * completed {
             signs.push(Congestion::QueueGrowing { rate: self.growth });
+        }
+        if self.abandoned > GROWTH_SHARE * completed && -self.change > GROWTH_SIGMAS * noise {
+            signs.push(Congestion::Abandoned { rate: self.abandoned });
         }
         signs
     }
@@ -226,7 +253,7 @@ fn offered(
         metricsqps: MetricsQps::saturating(total.offered(weights, cost)),
         standard_error: MetricsQps::saturating(total.variance.sqrt()),
         completed: Rate::saturating(total.completed()),
-        offered: Rate::saturating(total.completed() + total.unserved),
+        offered: Rate::saturating(total.completed() - total.drained + total.unserved),
         classes: total.rates.iter().enumerate().map(class).collect(),
         inexact_edges: inexact,
         congestion: fresh.congestion(),
@@ -234,14 +261,15 @@ fn offered(
 }
 
 /// Mean weight of a completed request. Where none completed, those that arrive count as they usually do; if that is not
-/// known either, or requests are inside and none comes or goes, the load is not known.
+/// known either, or others have been waiting since before, the load is not known.
 fn cost(fresh: &Part, weights: &FixedWeights, usual: Option<f64>) -> Result<f64, NothingCompletes> {
     let completed = fresh.completed();
-    let waiting = fresh.in_flight + fresh.rejected;
+    let nobody_waits = fresh.in_flight == 0.0 && fresh.rejected == 0.0;
+    let all_are_new = fresh.in_flight - fresh.change < 1.0 || fresh.rejected > 0.0;
     match usual {
         _ if completed > 0.0 => Ok(weights.weigh(&fresh.rates) / completed),
-        Some(usual) if waiting == 0.0 || fresh.unserved > 0.0 => Ok(usual),
-        None if waiting == 0.0 => Ok(0.0),
+        _ if nobody_waits => Ok(0.0),
+        Some(usual) if all_are_new => Ok(usual),
         _ => Err(NothingCompletes { in_flight: fresh.in_flight }),
     }
 }
@@ -335,9 +363,25 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_drains_in_one_pod_hides_nothing_in_another() {
-        let drained = Group { in_flight: Some(InFlight { now: 0.0, change: -900.0 }), ..group(10.0, 0.0) };
-        assert_eq!(load(vec![drained, group(10.0, 0.0)]).metricsqps.get(), 10.0);
+    fn one_more_that_waits_does_not_tell_the_load_of_those_that_are_stuck() {
+        let stuck = Group { in_flight: Some(InFlight { now: 300.0, change: 1.0 }), ..group(0.0, 0.0) };
+        let pods = Pods { ready: 1, ..Pods::default() };
+        let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups: vec![stuck] };
+        assert_eq!(Load::of(&sample, &weights(), Some(3.0)), Err(NothingCompletes { in_flight: 300.0 }));
+    }
+
+    #[test]
+    fn clients_that_give_up_are_no_less_load() {
+        let given_up = Group { in_flight: Some(InFlight { now: 0.0, change: -900.0 }), ..group(10.0, 0.0) };
+        let load = load(vec![given_up]);
+        assert_eq!(load.metricsqps.get(), 10.0);
+        assert_eq!(load.congestion, [Congestion::Abandoned { rate: 80.0 }]);
+    }
+
+    #[test]
+    fn what_drains_in_one_pod_is_counted_at_that_pods_cost() {
+        let cheap = Group { in_flight: Some(InFlight { now: 0.0, change: -1000.0 }), ..group(100.0, 0.0) };
+        assert_eq!(load(vec![cheap, group(0.0, 100.0)]).metricsqps.get(), 500.0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What one pod's metrics page said, and what was counted between two of its readings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{ReadingError, check_bounds};
 use super::sample::{Group, HistogramRates, InFlight, Labels};
@@ -11,6 +11,9 @@ const MAX_COUNT: f64 = 1e15;
 
 /// Most requests that a pod is believed to hold at once.
 const MAX_IN_FLIGHT: f64 = 1e9;
+
+/// Sums are added up in different orders.
+const ROUNDING: f64 = 1e-6;
 
 /// Start times of one process that differ by less were read with a rounding error.
 const SAME_START: Span = Span::from_secs(2);
@@ -111,31 +114,42 @@ impl HistogramCounts {
         self.counts.last().is_some_and(|count| *count > 0.0)
     }
 
-    /// The same histogram with only these bounds.
-    fn at_bounds(&self, le: &[f64]) -> Self {
-        let kept = self.le.iter().zip(&self.counts).filter(|(bound, _)| le.contains(bound));
-        let counts = kept.map(|(_, count)| *count).chain(self.counts.last().copied()).collect();
-        Self { labels: self.labels.clone(), le: le.to_vec(), counts, sum: self.sum }
-    }
-
-    /// Whether a count is lower than before, at a bound that both have.
+    /// Whether a count, or the sum, is lower than before.
     fn dropped_since(&self, before: &Self) -> bool {
-        let both = self.common_bounds(before);
-        self.at_bounds(&both).counts.iter().zip(before.at_bounds(&both).counts).any(|(now, then)| *now < then)
+        let (now, then) = self.aligned_with(before);
+        let sum_dropped = |(now, then): (f64, f64)| now < then * (1.0 - ROUNDING) - ROUNDING;
+        now.counts.iter().zip(&then.counts).any(|(now, then)| now < then)
+            || self.sum.zip(before.sum).is_some_and(sum_dropped)
     }
 
-    fn common_bounds(&self, other: &Self) -> Vec<f64> {
-        self.le.iter().copied().filter(|bound| other.le.contains(bound)).collect()
+    /// Both at the bounds at which both are known. Some client libraries show only buckets that are not empty: a bound
+    /// between two equal counts is known although it is not shown.
+    fn aligned_with(&self, other: &Self) -> (Self, Self) {
+        if self.le == other.le {
+            return (self.clone(), other.clone());
+        }
+        let known = |h: &Self, bound: f64| {
+            let next = h.le.partition_point(|le| *le <= bound);
+            let below = if next == 0 { 0.0 } else { h.counts[next - 1] };
+            (next > 0 && h.le[next - 1] == bound || h.counts[next] == below).then_some(below)
+        };
+        let mut le: Vec<f64> = self.le.iter().chain(&other.le).copied().collect();
+        le.sort_by(f64::total_cmp);
+        le.dedup();
+        le.retain(|bound| known(self, *bound).is_some() && known(other, *bound).is_some());
+        let at = |h: &Self| {
+            let counts = le.iter().filter_map(|bound| known(h, *bound)).chain(h.counts.last().copied());
+            Self { labels: h.labels.clone(), le: le.clone(), counts: counts.collect(), sum: h.sum }
+        };
+        (at(self), at(other))
     }
 
-    /// What was counted since `before`; everything, where that was another process or there was nothing before. Some
-    /// client libraries show only buckets that are not empty, so increases are taken at the bounds that both have.
+    /// What was counted since `before`; everything, where the counts dropped or there was nothing before.
     fn rates_since(&self, before: Option<&Self>, window: Span) -> Result<HistogramRates, ReadingError> {
-        match before.filter(|before| !self.dropped_since(before)) {
-            Some(before) if before.le == self.le => self.increases(Some(before), window),
+        match before.filter(|before| before.has_counted() && !self.dropped_since(before)) {
             Some(before) => {
-                let both = self.common_bounds(before);
-                self.at_bounds(&both).increases(Some(&before.at_bounds(&both)), window)
+                let (now, then) = self.aligned_with(before);
+                now.increases(Some(&then), window)
             }
             None => self.increases(None, window),
         }
@@ -181,24 +195,45 @@ impl Reading {
         self.histograms.iter().map(|h| (&h.labels, h)).collect()
     }
 
-    /// Whether the process that was read is not the one that was read before, as far as its start tells.
-    fn is_another_process_than(&self, before: &Self) -> bool {
-        let starts = self.started.zip(before.started);
-        starts.is_some_and(|(now, then)| now - then > SAME_START || then - now > SAME_START)
+    /// Whether the process that was read is not the one that was read before, as far as its start tells; nothing if it does
+    /// not. Some libraries work their start out from the node's clock, and it moves when that one steps: a process that is
+    /// older than the time between the readings is not new.
+    fn is_another_process_than(&self, before: &Self) -> Option<bool> {
+        let (now, then) = self.started.zip(before.started)?;
+        let moved = now - then > SAME_START || then - now > SAME_START;
+        let is_young = self.age().is_some_and(|age| age <= self.at - before.at + SAME_START);
+        Some(moved && is_young)
     }
 
-    /// Whether counters began anew since `before`.
-    fn began_anew_since(&self, before: &Self) -> bool {
+    /// Whether counters began anew since `before`: the process's start decides, and a count that dropped where that is
+    /// not known.
+    pub(super) fn began_anew_since(&self, before: &Self) -> bool {
         let earlier = before.by_labels();
         let dropped = |h: &HistogramCounts| earlier.get(&h.labels).is_some_and(|b| h.dropped_since(b));
-        self.is_another_process_than(before) || self.histograms.iter().any(dropped)
+        let another = self.is_another_process_than(before);
+        another.unwrap_or_else(|| self.histograms.iter().any(dropped))
     }
 
-    /// Whether a histogram that `before` showed, with requests in it, is gone although the counters go on.
-    pub(super) fn lacks_what_was_in(&self, before: &Self) -> bool {
+    /// Whether the reader's clock and the wall's went apart since `before`: one of them was stepped, or the reader slept
+    /// and its clock with it. The time between the two readings is then not known.
+    pub(super) fn clock_stepped_since(&self, before: &Self) -> bool {
+        let apart = self.wall_ahead - before.wall_ahead;
+        apart > SAME_START || Span::ZERO - apart > SAME_START
+    }
+
+    /// Labels of the histograms that `before` showed, with requests in them, and this page does not.
+    pub(super) fn lacking_of(&self, before: &Self) -> BTreeSet<Labels> {
+        if self.began_anew_since(before) {
+            return BTreeSet::new();
+        }
         let now = self.by_labels();
-        let is_gone = |h: &HistogramCounts| h.has_counted() && !now.contains_key(&h.labels);
-        before.histograms.iter().any(is_gone) && !self.began_anew_since(before)
+        let gone = before.histograms.iter().filter(|h| h.has_counted() && !now.contains_key(&h.labels));
+        gone.map(|h| h.labels.clone()).collect()
+    }
+
+    /// Whether it is known that the process is the one that was read before.
+    pub(super) fn is_the_process_of(&self, before: &Self) -> bool {
+        self.is_another_process_than(before) == Some(false)
     }
 
     /// Adds the histograms of `before` that are gone, so that they are not counted from zero should they return.
@@ -206,6 +241,7 @@ impl Reading {
         if self.began_anew_since(&before) {
             return;
         }
+        self.rejected = self.rejected.or(before.rejected);
         let gone: Vec<HistogramCounts> = {
             let now = self.by_labels();
             before
@@ -220,7 +256,7 @@ impl Reading {
     /// The rates between `before` and this reading.
     pub(super) fn rates_since(&self, before: &Self, interval: Span) -> Result<Group, ReadingError> {
         let apart = self.at - before.at;
-        if self.is_another_process_than(before) {
+        if self.is_another_process_than(before) == Some(true) {
             // What the old process counted after its last reading is lost; the new one's counts are all of the time since
             // its start.
             let window = self.age().map_or(apart, |age| age.min(apart));
@@ -254,17 +290,21 @@ impl Reading {
         let began_anew = before.is_none_or(|before| self.began_anew_since(before));
         let histograms =
             self.histograms.iter().map(|h| h.rates_since(earlier.get(&h.labels).copied(), window));
-        // CPU from before the first reading is not of this window. Neither are the requests in flight then; but those of
-        // an old process died with it, and a counter that appears was zero.
+        // Requests that were in flight in an old process died with it, and a counter that appears was zero.
         let cpu = match before {
             Some(before) => self.cpu_seconds.zip(before.cpu_seconds).map(|(now, then)| increase(now, then)),
             None => self.cpu_seconds,
         };
         let in_flight_then = if began_anew { Some(0.0) } else { before.and_then(|b| b.in_flight) };
-        let rejected_then = before.and_then(|before| before.rejected).unwrap_or(0.0);
+        // A sum over series that drops although the process goes on has lost a series: what it tells is not known.
+        let rejected = match before.filter(|_| !began_anew) {
+            Some(before) => {
+                self.rejected.map(|now| now - before.rejected.unwrap_or(0.0)).filter(|i| *i >= 0.0)
+            }
+            None => self.rejected,
+        };
         let cpu = cpu.map(|cpu| rate("the CPU use", cpu, window)).transpose()?;
-        let rejected =
-            self.rejected.map(|now| rate("the rate of rejections", increase(now, rejected_then), window));
+        let rejected = rejected.map(|rejected| rate("the rate of rejections", rejected, window));
         Ok(Group {
             histograms: histograms.collect::<Result<_, _>>()?,
             cpu: cpu.map(|cpu| Cores::saturating(cpu.get())),

@@ -100,6 +100,11 @@ impl Group {
         }
     }
 
+    /// All requests per second.
+    pub(super) fn total(&self) -> f64 {
+        self.histograms.iter().map(HistogramRates::total).sum()
+    }
+
     /// Whether these rates are of now, and tell a load.
     pub fn tells(&self) -> bool {
         !self.silent && !self.histograms.is_empty()

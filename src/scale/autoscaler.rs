@@ -27,8 +27,9 @@ pub struct Autoscaler {
     newest: Option<Observed>,
     /// Mean weight of a request when it was last known.
     usual_cost: Option<f64>,
-    /// The last decision's replicas: what must not be lowered is what was asked for, be it not there yet.
-    asked_for: u32,
+    /// Replicas that the load asked for last while nothing held them, and when: what must not be lowered is what was asked
+    /// for, be it not there yet. It lapses when the HPA has had the time to follow.
+    asked_for: Option<(u32, Time)>,
     /// The last instant at which the load was known; none before the first.
     known_until: Option<Time>,
     /// Until then nothing is lowered.
@@ -62,7 +63,7 @@ pub enum ObserveError {
 impl Autoscaler {
     /// For a workload whose spec has been checked.
     pub fn new(spec: Checked) -> Self {
-        Self { spec, newest: None, usual_cost: None, asked_for: 0, known_until: None, hold_until: None }
+        Self { spec, newest: None, usual_cost: None, asked_for: None, known_until: None, hold_until: None }
     }
 
     /// The spec that it decides by.
@@ -125,7 +126,9 @@ impl Autoscaler {
                     self.hold_until = Some(now + HPA_MEMORY);
                 }
                 let desired = self.desired(now, &observed, load);
-                self.asked_for = desired.replicas;
+                if !desired.is_held() {
+                    self.asked_for = Some((desired.replicas, now));
+                }
                 self.known_until = Some(desired.valid_until);
                 Outcome::Desired(desired)
             }
@@ -171,7 +174,8 @@ impl Autoscaler {
         if self.spec.mode == Mode::ScaleUpOnly {
             steps.at_least(current, StepKind::ScaleUpOnly);
         }
-        let current = current.max(self.asked_for);
+        let asked_for = self.asked_for.filter(|(_, at)| now - *at <= HPA_MEMORY);
+        let current = asked_for.map_or(current, |(replicas, _)| current.max(replicas));
         if *warming_up > 0 {
             steps.at_least(current, StepKind::WarmingUp { pods: *warming_up });
         }

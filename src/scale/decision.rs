@@ -91,6 +91,14 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// Whether the load alone would take fewer replicas, and something else than the bounds keeps them.
+    pub fn is_held(&self) -> bool {
+        let holds = |step: &Step| {
+            !matches!(step.kind, StepKind::Load { .. } | StepKind::MinReplicas | StepKind::MaxReplicas)
+        };
+        self.steps.iter().any(holds)
+    }
+
     /// Whether this may still be served at `now`.
     pub fn is_valid_at(&self, now: Time) -> bool {
         now <= self.valid_until
@@ -200,6 +208,7 @@ impl fmt::Display for Congestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejecting { share } => write!(f, "{:.1} % of requests are turned away", share * 100.0),
+            Self::Abandoned { rate } => write!(f, "{rate:.1} requests a second leave without completing"),
             Self::QueueGrowing { rate } => write!(f, "the queue grows by {rate:.1} requests a second"),
         }
     }

@@ -127,7 +127,10 @@ impl Collector {
         let targets = self.targets.borrow_and_update().clone();
         let mut waiting: BTreeSet<&String> = targets.ready.keys().collect();
         let mut pages = JoinSet::new();
-        for (pod, url) in &targets.ready {
+        // Those that were left out last time come last: should they hang again, the others have been read.
+        let (suspect, sound): (Vec<_>, Vec<_>) =
+            targets.ready.iter().partition(|(pod, _)| self.faulty.contains(*pod));
+        for (pod, url) in sound.into_iter().chain(suspect) {
             pages.spawn(scrape(
                 pod.clone(),
                 url.clone(),
