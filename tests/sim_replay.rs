@@ -4,7 +4,7 @@
 
 use plimsoll_sim::cluster::ClusterConfig;
 use plimsoll_sim::policy::NAMES;
-use plimsoll_sim::replay::{Progress, replay};
+use plimsoll_sim::replay::{Progress, Stage, replay};
 use plimsoll_sim::report::Report;
 use plimsoll_sim::scenario::Scenario;
 use plimsoll_sim::trace::{Trace, TraceOptions};
@@ -77,19 +77,54 @@ fn counting_requests_misses_a_change_of_mix_and_weighing_them_does_not() {
 }
 
 #[test]
-fn progress_reaches_the_end() {
-    let mut last = None;
-    replay(&shop(1), &scenario(), &["fixed".to_owned()], |p: Progress| last = Some(p)).unwrap();
-    let last = last.unwrap();
-    assert_eq!(last.done, last.length);
+fn progress_goes_through_all_stages_and_reaches_the_end() {
+    let mut seen: Vec<Progress> = Vec::new();
+    let report = replay(&shop(1), &scenario(), &["fixed".to_owned()], |p: Progress| seen.push(p)).unwrap();
+    let of = |stage| seen.iter().filter(|p| p.stage == stage).collect::<Vec<_>>();
+    for stage in [Stage::Reading, Stage::Fitting, Stage::Replaying] {
+        let seen = of(stage);
+        assert_eq!(seen.len(), 20, "{stage:?}: once a minute");
+        assert!(seen.is_sorted_by_key(|p| p.done));
+        let last = seen[19];
+        assert_eq!(
+            (last.done, last.length, last.requests),
+            (last.length, last.length, report.trace.requests)
+        );
+    }
+    assert!(seen.is_sorted_by_key(|p| p.stage));
+}
+
+/// 40 core-seconds of work a minute, of which the second minute's arrives with its first nanosecond.
+#[test]
+fn work_counts_to_the_minute_in_which_it_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.req.csv");
+    let rows = ["1,2\n".repeat(40), "60,2\n".repeat(40)].concat();
+    std::fs::write(&path, format!("timestamp_s,duration_s\n{rows}")).unwrap();
+    let trace = Trace::open(path.to_str().unwrap(), TraceOptions::default()).unwrap();
+    let report = replay(&trace, &scenario(), &["fixed:replicas=1".to_owned()], |_| ()).unwrap();
+    assert_eq!((report.policies[0].minutes, report.policies[0].short_minutes), (2, 0));
+    assert!((report.trace.ideal_pod_hours - 2.0 / 60.0).abs() < 1e-9);
+}
+
+#[test]
+fn fixed_stays_within_the_bounds_unless_told_otherwise() {
+    let most =
+        |min, max, name| run(1, &Scenario { min, max, ..scenario() }, &[name]).policies[0].most_replicas;
+    assert_eq!(most(1, 4, "fixed"), 4);
+    assert_eq!(most(30, 40, "fixed"), 30);
+    assert_eq!(most(1, 4, "fixed:replicas=7"), 7);
 }
 
 #[test]
 fn settings_out_of_range_are_refused_by_name() {
+    let no_concurrency = ClusterConfig { concurrency: Some(0), ..ClusterConfig::default() };
     for (scenario, name) in [
         (Scenario { min: 0, ..scenario() }, "min"),
         (Scenario { min: 5, max: 4, ..scenario() }, "max"),
         (Scenario { share: "0.5%".parse().unwrap(), ..scenario() }, "share"),
+        (Scenario { share: "70.4%".parse().unwrap(), ..scenario() }, "share"),
+        (Scenario { cluster: no_concurrency, ..scenario() }, "concurrency"),
     ] {
         let error = replay(&shop(1), &scenario, &[], |_| ()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{name} is ")), "{error}");

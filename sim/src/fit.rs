@@ -15,6 +15,9 @@ use crate::trace::{Trace, TraceError};
 
 const MINUTE: Span = Span::from_secs(60);
 
+/// Most pods that are simulated.
+pub const MAX_PODS: u32 = 100_000;
+
 /// What can be learned from a workload's history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
@@ -35,8 +38,26 @@ pub enum FitError {
     #[error(transparent)]
     Edges(#[from] EdgesError),
     /// Its classes have no weights.
-    #[error("the trace's duration classes have no weights: {0}")]
+    #[error("the trace's duration classes have no weights")]
     Weights(#[from] WeightsError),
+    /// Nothing in it is any work.
+    #[error("{0}: no request needs any CPU")]
+    NoCpu(String),
+    /// Its busiest minute takes more pods than can be simulated.
+    #[error(
+        "{trace}: the minute that begins at {at} has {cores:.1} cores of work, which takes {pods} pods (at most {MAX_PODS}): \
+         are its durations in seconds? If so, give more --cores or a smaller --rate-scale"
+    )]
+    TooManyPods {
+        /// The trace.
+        trace: String,
+        /// When the busiest minute begins, from the beginning of the trace.
+        at: Span,
+        /// CPU work that arrives in it, per second.
+        cores: f64,
+        /// Pods that it takes.
+        pods: u32,
+    },
 }
 
 impl Fit {
@@ -44,13 +65,39 @@ impl Fit {
     /// `share` of its cores.
     ///
     /// # Errors
-    /// When the trace is wrong, or none of its requests needs any CPU.
+    /// When the trace is wrong, none of its requests needs any CPU, or it takes more than [`MAX_PODS`].
     pub fn of(
         trace: &Trace,
         profile: &Profile,
         config: &ClusterConfig,
         share: Percent,
     ) -> Result<Self, FitError> {
+        Self::of_with(trace, profile, config, share, |_| ())
+    }
+
+    /// As [`Self::of`], and tells after every minute how much of the trace was played.
+    ///
+    /// # Errors
+    /// As for [`Self::of`].
+    pub fn of_with(
+        trace: &Trace,
+        profile: &Profile,
+        config: &ClusterConfig,
+        share: Percent,
+        mut played: impl FnMut(Span),
+    ) -> Result<Self, FitError> {
+        if profile.cpu_seconds <= 0.0 {
+            return Err(FitError::NoCpu(trace.to_string()));
+        }
+        let most = pods_for(profile.peak_minute, config.cores, share);
+        if most > MAX_PODS {
+            return Err(FitError::TooManyPods {
+                trace: trace.to_string(),
+                at: trace.options().window.from + profile.peak_at,
+                cores: profile.peak_minute.get(),
+                pods: most,
+            });
+        }
         let config =
             ClusterConfig { start_up: StartUp::Fixed(Span::ZERO), concurrency: None, ..config.clone() };
         let cores = config.cores;
@@ -69,7 +116,10 @@ impl Fit {
             cluster.set_replicas(pods);
             cluster.inject(minute.drain(..));
             cluster.advance_with(Time::EPOCH + until, |done| classes.add(done.sojourn, done.cpu));
+            played(until);
         }
+        // The last requests too: without them a trace would lose those that take longest.
+        cluster.advance_with(Time::EPOCH + Span::MAX, |done| classes.add(done.sojourn, done.cpu));
         let edges = Edges::new(LE.to_vec())?;
         let weights = FixedWeights::new(edges, &classes.weights())?;
         Ok(Self { weights, ideal_pod_hours: pod_minutes as f64 / 60.0 })

@@ -23,14 +23,13 @@ impl Scraper {
 
     pub(crate) fn round(&mut self, cluster: &Cluster) -> Sample {
         let mut pods = ReadyPods { replicas: cluster.replicas(), ..ReadyPods::default() };
-        for pod in cluster.pods() {
+        for (pod, reading) in cluster.readings() {
             match pod.phase {
                 Phase::Warming { .. } => pods.warming += 1,
                 Phase::Draining => {}
                 Phase::Ready => {
                     pods.names.insert(pod.name.to_owned());
-                    let taken = cluster.reading(pod.name).map(|reading| self.0.read(pod.name, reading));
-                    if !matches!(taken, Some(Ok(()))) {
+                    if self.0.read(pod.name, reading).is_err() {
                         self.0.miss(pod.name, cluster.now());
                     }
                 }
@@ -49,8 +48,8 @@ impl MetricsServer {
         let now = cluster.now();
         let mut usages = Vec::new();
         let mut readings = BTreeMap::new();
-        for pod in cluster.pods() {
-            let Some(used) = cluster.reading(pod.name).and_then(|r| r.cpu_seconds) else { continue };
+        for (pod, reading) in cluster.readings() {
+            let Some(used) = reading.cpu_seconds else { continue };
             if let Some((since, before)) = self.0.get(pod.name) {
                 let window = now - *since;
                 if let Some(cores) = Quantity::at_least((used - before).max(0.0) / window.as_secs_f64()) {

@@ -20,6 +20,8 @@ pub struct Profile {
     pub first_minute: Cores,
     /// CPU work that arrives in the busiest minute, per second.
     pub peak_minute: Cores,
+    /// When the busiest minute begins.
+    pub peak_at: Span,
     /// Durations in idle pods.
     pub durations: Latencies,
 }
@@ -28,8 +30,23 @@ impl Profile {
     /// Reads the trace to its end.
     ///
     /// # Errors
-    /// When the trace is wrong somewhere, has no request, or too many.
+    /// When the trace is wrong somewhere, has no request, or too many, or when its window is not whole minutes long.
     pub fn of(trace: &Trace) -> Result<Self, TraceError> {
+        Self::of_with(trace, |_| ())
+    }
+
+    /// As [`Self::of`], and tells what is known so far after every minute in which a request arrives.
+    ///
+    /// # Errors
+    /// As for [`Self::of`].
+    pub fn of_with(trace: &Trace, mut minute: impl FnMut(&Self)) -> Result<Self, TraceError> {
+        let window = trace.options().window;
+        // A minute that ends early has no rate that could be compared with others'.
+        let excess = (window.to - window.from).as_nanos() % MINUTE.as_nanos();
+        if window.to != Span::MAX && excess != 0 {
+            let end = (window.to + MINUTE - Span::from_nanos(excess)).to_string();
+            return Err(TraceError::PartialMinute { window: window.to_string(), end });
+        }
         trace.check_size()?;
         let mut profile = Self {
             requests: 0,
@@ -37,13 +54,17 @@ impl Profile {
             length: Span::ZERO,
             first_minute: Cores::ZERO,
             peak_minute: Cores::ZERO,
+            peak_at: Span::ZERO,
             durations: Latencies::default(),
         };
         let mut in_minute = 0.0;
         for request in trace.arrivals()? {
             let request = request?;
             if request.at >= profile.length {
-                profile.close_minute(in_minute);
+                if profile.requests > 0 {
+                    profile.close_minute(in_minute);
+                    minute(&profile);
+                }
                 in_minute = 0.0;
                 let minutes = request.at.as_nanos() / MINUTE.as_nanos() + 1;
                 profile.length = MINUTE * minutes;
@@ -59,6 +80,7 @@ impl Profile {
             let window = trace.options().window.to_string();
             return Err(TraceError::Empty { trace: trace.to_string(), window });
         }
+        minute(&profile);
         trace.refuse_above_limit(profile.requests)?;
         Ok(profile)
     }
@@ -71,6 +93,7 @@ impl Profile {
         }
         if cores > self.peak_minute {
             self.peak_minute = cores;
+            self.peak_at = self.length - MINUTE;
         }
     }
 

@@ -80,10 +80,6 @@ impl OrderStatistics {
         Self { at: 0.0, left: count }
     }
 
-    pub(crate) fn left(&self) -> u64 {
-        self.left
-    }
-
     pub(crate) fn next(&mut self, rng: &mut Pcg64) -> Option<f64> {
         if self.left == 0 {
             return None;

@@ -24,19 +24,33 @@ const START: Time = Time::from_secs(1_700_000_000);
 
 const MINUTE: Span = Span::from_secs(60);
 
+/// What is done with the trace, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It is read, to see what it is like. How long it is shows at the end.
+    Reading,
+    /// It is played once for the weights.
+    Fitting,
+    /// It is replayed under every policy.
+    Replaying,
+}
+
 /// How far a replay is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Requests that are replayed, once for each policy.
+    /// What is being done.
+    pub stage: Stage,
+    /// Requests in the trace, as far as it has been read.
     pub requests: u64,
-    /// Length of the replay.
+    /// Length of the trace, as far as it has been read.
     pub length: Span,
-    /// How much of it is done.
+    /// How much of that is done in this stage.
     pub done: Span,
 }
 
 /// Replays the trace under each of the policies (`NAME` or `NAME:key=value,…`), in lockstep, and scores them in the order
-/// given. `progress` is told after every minute of the trace.
+/// given. `progress` is told after every minute of the trace, in each
+/// stage.
 ///
 /// # Errors
 /// When the trace, a policy or a setting is wrong.
@@ -47,8 +61,14 @@ pub fn replay(
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, ReplayError> {
     scenario.check()?;
-    let profile = Profile::of(trace)?;
-    let fit = Fit::of(trace, &profile, &scenario.cluster, scenario.share)?;
+    let at = |stage, profile: &Profile, done| {
+        let Profile { requests, length, .. } = *profile;
+        Progress { stage, requests, length, done }
+    };
+    let profile = Profile::of_with(trace, |read| progress(at(Stage::Reading, read, read.length)))?;
+    let fit = Fit::of_with(trace, &profile, &scenario.cluster, scenario.share, |done| {
+        progress(at(Stage::Fitting, &profile, done));
+    })?;
     let basis = Basis {
         profile: &profile,
         weights: &fit.weights,
@@ -75,7 +95,7 @@ pub fn replay(
         }
         if tick == Tick::Minute {
             work = 0.0;
-            progress(Progress { requests: profile.requests, length: profile.length, done: now - START });
+            progress(at(Stage::Replaying, &profile, now - START));
         }
     }
     let scores = runs.into_iter().map(Run::score).collect();
@@ -161,6 +181,7 @@ impl<'a> Run<'a> {
         let readable = now + scenario.timing.delay;
         match tick {
             Tick::Minute => self.tally.minute(work, &self.cluster.totals(), scenario.cluster.cores),
+            Tick::Scrape | Tick::MetricsServer | Tick::Sync if !self.policy.looks() => {}
             Tick::Scrape => self.samples.put(readable, self.scraper.round(&self.cluster)),
             Tick::MetricsServer => self.usages.put(readable, self.metrics_server.round(&self.cluster)),
             Tick::Sync => self.reconcile(now),

@@ -154,16 +154,20 @@ impl Report {
         self.policies.iter().filter_map(|score| Some((score, best(score)?))).collect()
     }
 
-    /// Policies that wanted as many replicas as they may have, and perhaps more.
+    /// Policies that wanted as many replicas as they may have, and perhaps more. A number that was asked for is not
+    /// held by anything.
     pub fn limited(&self) -> Vec<&Score> {
-        let limited = |s: &&Score| s.scale_ups > 0 && s.most_replicas >= self.assumptions.max_replicas;
+        let max = self.assumptions.max_replicas;
+        let limited = |s: &&Score| !s.policy.starts_with("fixed:") && s.most_replicas >= max;
         self.policies.iter().filter(limited).collect()
     }
 
-    /// Whether there are policies that scale, and none of them ever did.
+    /// Whether there are policies that scale, and the fewest replicas were always enough for all of them.
     pub fn never_scaled(&self) -> bool {
+        let Assumptions { min_replicas: min, max_replicas: max, .. } = self.assumptions;
         let mut scaling = self.policies.iter().filter(|s| !s.policy.starts_with("fixed")).peekable();
-        scaling.peek().is_some() && scaling.all(|s| s.scale_ups + s.scale_downs == 0)
+        let idle = |s: &Score| s.most_replicas == min && min < max && s.short_minutes == 0;
+        scaling.peek().is_some() && scaling.all(idle)
     }
 }
 

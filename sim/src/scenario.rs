@@ -3,7 +3,7 @@
 use plimsoll::units::{Percent, Span};
 
 use crate::cluster::ClusterConfig;
-use crate::fit::FitError;
+use crate::fit::{FitError, MAX_PODS};
 use crate::policy::PolicyError;
 use crate::score::Late;
 use crate::trace::TraceError;
@@ -17,7 +17,7 @@ pub struct Scenario {
     pub min: u32,
     /// Most replicas of a policy that scales; at least `min`.
     pub max: u32,
-    /// Share of its cores that a pod at target uses, at the trace's mean mix; at least 1 %.
+    /// Share of its cores that a pod at target uses, at the trace's mean mix; at least 1 %, in whole percent.
     pub share: Percent,
     /// When a request is late.
     pub late: Late,
@@ -52,10 +52,15 @@ impl Scenario {
         let cores = self.cluster.cores.get();
         check((0.01..=1024.0).contains(&cores), "cores", cores.to_string(), "0.01 to 1024")?;
         check(self.min >= 1, "min", self.min.to_string(), "at least 1")?;
+        let concurrency = self.cluster.concurrency;
+        check(concurrency != Some(0), "concurrency", "0".to_owned(), "at least 1")?;
         let bounds = format!("{}, min {}", self.max, self.min);
-        check((self.min..=100_000).contains(&self.max), "max", bounds, "at least min, at most 100000")?;
+        check((self.min..=MAX_PODS).contains(&self.max), "max", bounds, "at least min, at most 100000")?;
         let share = self.share.as_fraction();
-        check(share >= 0.01, "share", self.share.to_string(), "1% to 100%")?;
+        // An HPA on CPU takes whole percent, and all targets are to be alike.
+        let percent = share * 100.0;
+        let whole = percent >= 0.5 && (percent - percent.round()).abs() < 1e-9;
+        check(whole, "share", self.share.to_string(), "1% to 100%, in whole percent")?;
         let Late { factor, slack } = self.late;
         check((1.0..=1e6).contains(&factor), "late factor", factor.to_string(), "1 to 10^6")?;
         check(slack >= Span::ZERO, "late slack", slack.to_string(), "not negative")?;

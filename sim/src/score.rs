@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, Completion, Totals};
 use crate::latency::Latencies;
+use crate::policy::Target;
 
 /// When a request is late: its time in the system exceeds `factor` times its duration in an idle pod, plus `slack`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +36,10 @@ pub struct Score {
     pub policy: String,
     /// Its target, for people.
     pub target: String,
+    /// Its number...
+    pub target_value: f64,
+    /// ...and what it is a number of.
+    pub target_unit: &'static str,
     /// Time that pods existed, from creation to disappearance: what is paid for.
     pub pod_hours: f64,
     /// Full minutes that were replayed.
@@ -122,7 +127,7 @@ impl Tally {
         self.most_replicas = self.most_replicas.max(after);
     }
 
-    pub(crate) fn score(self, policy: &str, target: String, cluster: &Cluster) -> Score {
+    pub(crate) fn score(self, policy: &str, target: Target, cluster: &Cluster) -> Score {
         let totals = cluster.totals();
         let late = self.late + cluster.overdue(|intrinsic| self.late_rule.limit(intrinsic));
         let percent = |count: u64| 100.0 * count as f64 / totals.arrived.max(1) as f64;
@@ -130,7 +135,9 @@ impl Tally {
         let ready_core_seconds = totals.ready_pod_seconds * cluster.config().cores.get();
         Score {
             policy: policy.to_owned(),
-            target,
+            target: target.to_string(),
+            target_value: target.value(),
+            target_unit: target.unit(),
             pod_hours: totals.pod_seconds / 3600.0,
             minutes: self.minutes,
             short_minutes: self.short_minutes,

@@ -29,7 +29,7 @@ const DEFAULTS: [&str; 6] =
 
 const POLICIES: &str = "\
 Policies and their knobs, NAME or NAME:key=value,key=value
-  fixed           replicas=N     always so many; default: what the busiest minute needs
+  fixed           replicas=N     always so many; default: what the busiest minute needs, within --min and --max
   hpa-cpu         utilization=P  an HPA on CPU, percent
   hpa-qps         target=X       an HPA on requests per second and pod
   hpa-metricsqps  target=X       an HPA on MetricsQPS per pod
@@ -73,7 +73,7 @@ pub(super) struct Run {
     /// CPU of a pod: its request and its limit
     #[arg(long, value_name = "N", default_value = "1", value_parser = cores)]
     cores: Cores,
-    /// Share of its cores that a pod at target uses
+    /// Share of its cores that a pod at target uses, in whole percent
     #[arg(long, value_name = "PERCENT", default_value = "70%")]
     share: Percent,
     /// Fewest replicas

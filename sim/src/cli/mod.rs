@@ -6,7 +6,7 @@
 mod args;
 mod table;
 
-use std::fs;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -15,13 +15,13 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use plimsoll::units::Span;
 
-use crate::replay::{Progress, replay};
+use crate::replay::{Progress, Stage, replay};
 use crate::report::Report;
 use crate::scenario::ReplayError;
 use crate::trace::Trace;
 use args::{Args, Command, Run};
 
-/// Requests, times policies, from which a bar shows how far it is: a few seconds.
+/// Events, in all passes over the trace, from which a bar shows how far it is: a few seconds.
 const LONG: u64 = 5_000_000;
 
 /// Does what the command line says.
@@ -33,7 +33,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Where nobody reads errors there is nobody to tell.
             let _ = writeln!(io::stderr(), "plimsoll-sim: {error:#}");
-            ExitCode::from(if error.is::<ReplayError>() { 2 } else { 1 })
+            let wrong_input = error.is::<ReplayError>() || error.is::<Unwritable>();
+            ExitCode::from(if wrong_input { 2 } else { 1 })
         }
     }
 }
@@ -45,15 +46,44 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn execute(run: &Run) -> anyhow::Result<()> {
+    // Before the run: who waited for it should not learn only then that there is no such folder.
+    let file = match run.json.as_deref() {
+        None | Some("-") => None,
+        Some(path) => Some((path, create(path)?)),
+    };
     let report = simulate(run)?;
     let json = || serde_json::to_string_pretty(&report).map(|text| text + "\n");
     let mut out = io::stdout().lock();
-    match run.json.as_deref() {
-        Some("-") => return Ok(out.write_all(json()?.as_bytes())?),
-        Some(path) => fs::write(path, json()?).with_context(|| path.to_owned())?,
-        None => {}
+    if run.json.as_deref() == Some("-") {
+        return Ok(out.write_all(json()?.as_bytes())?);
     }
-    Ok(out.write_all(table::render(&report).as_bytes())?)
+    let printed = out.write_all(table::render(&report).as_bytes());
+    if let Some((path, file)) = file {
+        fill(file, &json()?).with_context(|| path.to_owned())?;
+    }
+    Ok(printed?)
+}
+
+/// A file that the report cannot go to.
+#[derive(Debug, thiserror::Error)]
+#[error("--json {path}: cannot be written")]
+struct Unwritable {
+    path: String,
+    source: io::Error,
+}
+
+/// The file as it is, so that a run that fails leaves an older report alone.
+fn create(path: &str) -> Result<File, Unwritable> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    file.map_err(|source| Unwritable { path: path.to_owned(), source })
+}
+
+fn fill(mut file: File, text: &str) -> io::Result<()> {
+    // Devices and pipes have no length.
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(text.as_bytes())
 }
 
 /// Everything but the output.
@@ -62,10 +92,24 @@ fn simulate(run: &Run) -> Result<Report, ReplayError> {
     let policies = run.policies();
     let terminal = io::stderr().is_terminal();
     let mut bar: Option<ProgressBar> = None;
-    let progress = |Progress { requests, length, done }| {
-        if terminal && requests.saturating_mul(policies.len() as u64) > LONG {
-            let bar = bar.get_or_insert_with(|| new_bar(length));
-            bar.set_position(done.as_millis().unsigned_abs());
+    // The fit takes about as long as a policy.
+    let passes = policies.len() as u64 + 1;
+    let progress = |progress: Progress| {
+        if terminal && work(&progress).saturating_mul(passes) > LONG {
+            let millis = |span: Span| span.as_millis().unsigned_abs();
+            let Progress { stage, requests, length, done } = progress;
+            let bar = bar.get_or_insert_with(new_bar);
+            let position = match stage {
+                Stage::Reading => return bar.set_message(format!("{requests} requests read")),
+                Stage::Fitting => millis(done),
+                Stage::Replaying => millis(length).saturating_add(millis(done).saturating_mul(passes - 1)),
+            };
+            if bar.length().is_none() {
+                bar.set_length(millis(length).saturating_mul(passes));
+                bar.set_style(style("{wide_bar} {percent} % done, {eta} left"));
+                bar.reset_eta();
+            }
+            bar.set_position(position);
         }
     };
     let report = replay(&trace, &run.scenario(), &policies, progress);
@@ -75,10 +119,18 @@ fn simulate(run: &Run) -> Result<Report, ReplayError> {
     report
 }
 
-fn new_bar(length: Span) -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {percent} % of the trace, {eta} left");
-    ProgressBar::new(length.as_millis().unsigned_abs())
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+/// Events of one pass, roughly: requests, and a dozen ticks of the timers a minute.
+fn work(progress: &Progress) -> u64 {
+    progress.requests.saturating_add(progress.length.as_millis().unsigned_abs() / 5000)
+}
+
+/// Without a length: that is not known until the trace has been read.
+fn new_bar() -> ProgressBar {
+    ProgressBar::no_length().with_style(style("{spinner} {msg}"))
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[cfg(test)]

@@ -103,6 +103,11 @@ fn length(seconds: f64) -> String {
     plimsoll::units::Span::from_secs_f64(seconds).to_string()
 }
 
+/// Two numbers that differ as they are shown.
+fn against(beaten: String, by: String, unit: &str) -> Option<String> {
+    (beaten != by).then(|| format!("{beaten} against {by} {unit}"))
+}
+
 fn legend(report: &Report) -> String {
     let Assumptions { late_factor, late_slack_s, .. } = &report.assumptions;
     let minutes = report.policies.first().map_or(0, |score| score.minutes);
@@ -115,16 +120,16 @@ fn legend(report: &Report) -> String {
          scalings   changes of the number of replicas\n",
         late_slack_s * 1000.0,
     );
-    let notes = report.beaten().into_iter().map(|(beaten, by)| {
-        format!(
-            "{} is beaten by {}: {:.1} against {:.1} pod-hours, {:.2} % against {:.2} % late or rejected.\n",
-            beaten.policy,
-            by.policy,
-            beaten.pod_hours,
-            by.pod_hours,
-            beaten.failed_percent,
-            by.failed_percent
-        )
+    let notes = report.beaten().into_iter().filter_map(|(beaten, by)| {
+        let pods = against(format!("{:.1}", beaten.pod_hours), format!("{:.1}", by.pod_hours), "pod-hours");
+        let failed = against(
+            format!("{:.2} %", beaten.failed_percent),
+            format!("{:.2} %", by.failed_percent),
+            "late or rejected",
+        );
+        let differences: Vec<String> = [pods, failed].into_iter().flatten().collect();
+        let shown = !differences.is_empty();
+        shown.then(|| format!("{} is beaten by {}: {}.\n", beaten.policy, by.policy, differences.join(", ")))
     });
     let limited = report.limited().into_iter().map(|score| {
         format!("{} was held by the most replicas, {}: see --max.\n", score.policy, score.most_replicas)

@@ -40,3 +40,29 @@ fn who_wanted_more_than_the_most_replicas_is_named() {
     let report = simulate(&run(&["--window", "50m..65m", "--max", "6", "--policy", "plimsoll"])).unwrap();
     assert!(table::render(&report).contains("plimsoll was held by the most replicas, 6"));
 }
+
+#[test]
+fn who_is_overloaded_at_the_most_replicas_is_named_and_nobody_is_idle() {
+    let report = simulate(&run(&[
+        "--window", "55m..65m", "--max", "2", "--policy", "hpa-cpu", "--policy", "plimsoll",
+    ]))
+    .unwrap();
+    let text = table::render(&report);
+    for policy in ["hpa-cpu", "plimsoll"] {
+        assert!(text.contains(&format!("{policy} was held by the most replicas, 2")), "{text}");
+    }
+    assert!(!text.contains("No policy ever scaled"), "{text}");
+}
+
+#[test]
+fn a_note_shows_what_differs_and_nothing_else() {
+    let policies = ["--policy", "fixed:replicas=5", "--policy", "fixed:replicas=20"];
+    let mut report = simulate(&run(&[&["--window", "50m..65m"][..], &policies].concat())).unwrap();
+    let pairs = [(11.5, 0.98), (11.52, 0.31)];
+    for (score, (pod_hours, failed_percent)) in report.policies.iter_mut().zip(pairs) {
+        (score.pod_hours, score.failed_percent) = (pod_hours, failed_percent);
+    }
+    let text = table::render(&report);
+    let note = "fixed:replicas=5 is beaten by fixed:replicas=20: 0.98 % against 0.31 % late or rejected.\n";
+    assert!(text.contains(note), "{text}");
+}

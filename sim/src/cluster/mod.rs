@@ -234,12 +234,12 @@ impl Cluster {
 
     /// The pods, in the order of their creation.
     pub fn pods(&self) -> impl Iterator<Item = PodView<'_>> {
-        self.pods.iter().map(|pod| PodView {
-            name: &pod.name,
-            phase: pod.phase,
-            created: pod.created,
-            ready_since: pod.ready_since,
-        })
+        self.pods.iter().map(Pod::view)
+    }
+
+    /// All pods, in the order of their creation, each with what its metrics page says now.
+    pub fn readings(&self) -> impl Iterator<Item = (PodView<'_>, Reading)> {
+        self.pods.iter().map(|pod| (pod.view(), pod.reading(self.now)))
     }
 
     /// What the metrics page of a pod says now; none if there is no such pod.

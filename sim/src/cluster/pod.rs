@@ -7,7 +7,7 @@ use plimsoll::load::{HistogramCounts, Labels, Reading};
 use plimsoll::units::{Span, Time};
 
 use super::processor::Processor;
-use super::{Completion, Request};
+use super::{Completion, PodView, Request};
 
 /// Upper bounds of the pods' duration histogram in seconds: the defaults of Prometheus' client libraries.
 pub const LE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -67,6 +67,10 @@ impl Pod {
             sum: 0,
             rejected: 0,
         }
+    }
+
+    pub(super) fn view(&self) -> PodView<'_> {
+        PodView { name: &self.name, phase: self.phase, created: self.created, ready_since: self.ready_since }
     }
 
     /// Requests inside.

@@ -7,7 +7,7 @@ use plimsoll::units::Time;
 
 use super::controller::Controller;
 use super::knobs::Knobs;
-use super::{Basis, Policy, PolicyError, Seen};
+use super::{Basis, Policy, PolicyError, Seen, Target};
 
 #[derive(Debug)]
 pub(super) struct HpaCpu {
@@ -26,8 +26,8 @@ impl HpaCpu {
 }
 
 impl Policy for HpaCpu {
-    fn target(&self) -> String {
-        format!("{} % CPU", self.percent)
+    fn target(&self) -> Target {
+        Target::Cpu(self.percent)
     }
 
     fn reconcile(&mut self, now: Time, seen: &Seen<'_>) -> u32 {

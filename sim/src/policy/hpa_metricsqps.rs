@@ -9,7 +9,7 @@ use plimsoll::units::Time;
 use super::controller::{Controller, answer, external, quantity};
 use super::knobs::Knobs;
 use super::plimsoll::autoscaler;
-use super::{Basis, Policy, PolicyError, Seen};
+use super::{Basis, Policy, PolicyError, Seen, Target};
 
 const METRIC: &str = "metricsqps";
 
@@ -32,8 +32,8 @@ impl HpaMetricsQps {
 }
 
 impl Policy for HpaMetricsQps {
-    fn target(&self) -> String {
-        format!("{:.1} MetricsQPS", self.per_pod)
+    fn target(&self) -> Target {
+        Target::MetricsQps(self.per_pod)
     }
 
     fn observe(&mut self, sample: &Sample) {

@@ -6,7 +6,7 @@ use plimsoll::units::Time;
 
 use super::controller::{Controller, answer, external, quantity};
 use super::knobs::Knobs;
-use super::{Basis, Policy, PolicyError, Seen};
+use super::{Basis, Policy, PolicyError, Seen, Target};
 
 const METRIC: &str = "requests-per-second";
 
@@ -29,8 +29,8 @@ impl HpaQps {
 }
 
 impl Policy for HpaQps {
-    fn target(&self) -> String {
-        format!("{:.1} requests/s", self.per_pod)
+    fn target(&self) -> Target {
+        Target::Requests(self.per_pod)
     }
 
     fn observe(&mut self, sample: &Sample) {

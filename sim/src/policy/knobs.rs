@@ -18,7 +18,10 @@ impl Knobs {
         let mut given = BTreeMap::new();
         for pair in list.split(',').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').ok_or_else(|| PolicyError::Syntax(text.to_owned()))?;
-            given.insert(key.trim().to_owned(), value.trim().to_owned());
+            let key = key.trim().to_owned();
+            if given.insert(key.clone(), value.trim().to_owned()).is_some() {
+                return Err(PolicyError::Twice { policy: policy.to_owned(), knob: key });
+            }
         }
         Ok(Self { policy: policy.to_owned(), given, known: Vec::new() })
     }

@@ -22,6 +22,7 @@ mod hpa_metricsqps;
 mod hpa_qps;
 mod knobs;
 mod plimsoll;
+mod target;
 
 use ::plimsoll::hpa::{Pod, PodUsage};
 use ::plimsoll::load::{FixedWeights, Sample};
@@ -30,11 +31,17 @@ use ::plimsoll::units::{Cores, Percent, Span, Time};
 use crate::fit::pods_for;
 use crate::profile::Profile;
 use knobs::Knobs;
+pub use target::Target;
 
 /// Decides how many pods there should be.
 pub trait Policy: std::fmt::Debug + Send {
-    /// Its target, for people: `70 % CPU`.
-    fn target(&self) -> String;
+    /// What one pod should carry.
+    fn target(&self) -> Target;
+
+    /// Whether it looks at anything. For one that does not, nothing is measured, and it is not asked again.
+    fn looks(&self) -> bool {
+        true
+    }
 
     /// How many pods it begins with, where `usual` is what the first minute needs.
     fn start(&self, usual: u32) -> u32 {
@@ -118,6 +125,14 @@ pub enum PolicyError {
         value: String,
         /// What it takes.
         expected: &'static str,
+    },
+    /// A knob is set more than once.
+    #[error("{policy}: {knob} is set twice: give it once")]
+    Twice {
+        /// The policy.
+        policy: String,
+        /// The knob.
+        knob: String,
     },
     /// Not a list of `key=value`.
     #[error("{0:?} is not a policy: write NAME or NAME:key=value,key=value")]

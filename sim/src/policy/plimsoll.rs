@@ -8,7 +8,7 @@ use plimsoll::units::{MetricsQps, Quantity, Time};
 
 use super::controller::{Controller, answer, external};
 use super::knobs::Knobs;
-use super::{Basis, Policy, PolicyError, Seen};
+use super::{Basis, Policy, PolicyError, Seen, Target};
 
 const METRIC: &str = "plimsoll-desired-replicas";
 
@@ -44,8 +44,8 @@ impl Plimsoll {
 }
 
 impl Policy for Plimsoll {
-    fn target(&self) -> String {
-        format!("{:.1} MetricsQPS", self.per_pod)
+    fn target(&self) -> Target {
+        Target::MetricsQps(self.per_pod)
     }
 
     fn observe(&mut self, sample: &Sample) {

@@ -20,7 +20,7 @@ fn target(text: &str) -> Result<String, String> {
         bounds: (scenario.min, scenario.max),
         interval: scenario.timing.scrape,
     };
-    build(text, &basis).map(|policy| policy.target()).map_err(|e| e.to_string())
+    build(text, &basis).map(|policy| policy.target().to_string()).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -32,6 +32,9 @@ fn a_knob_sets_the_target() {
         ("hpa-qps:target=12.5", "12.5 requests/s"),
         ("hpa-metricsqps:target=20", "20.0 MetricsQPS"),
         ("plimsoll: target = 20", "20.0 MetricsQPS"),
+        ("plimsoll:target=0.01234", "0.0123 MetricsQPS"),
+        ("plimsoll:target=0.9999", "1.00 MetricsQPS"),
+        ("hpa-qps:target=12345.6", "12346 requests/s"),
     ] {
         assert_eq!(target(text).as_deref(), Ok(expected), "{text}");
     }
@@ -55,6 +58,7 @@ fn what_cannot_be_asked_for_is_named_with_what_can() {
         ("hpa-cpu:utilization=0", "hpa-cpu: utilization=0: expected a percentage from 1 to 100"),
         ("fixed:replicas=x", "fixed: replicas=x: expected a number of pods, from 1 to 100000"),
         ("plimsoll:target=NaN", "plimsoll: target=NaN: expected a number between 0.001 and 10^9"),
+        ("plimsoll:target=1,target=2", "plimsoll: target is set twice: give it once"),
         ("fixed:10", r#""fixed:10" is not a policy: write NAME or NAME:key=value,key=value"#),
     ] {
         assert_eq!(target(text).unwrap_err(), expected);

@@ -17,7 +17,7 @@ struct Kind {
     sigma: f64,
 }
 
-/// What a rate trace lacks: most requests are quick, some are not. Mean 53 ms, 99th percentile about 0.6 s.
+/// What a rate trace lacks: most requests are quick, some are not. Mean 50.5 ms, 99th percentile about 0.57 s.
 const USUAL: [Kind; 2] =
     [Kind { share: 0.9, median_s: 0.02, sigma: 0.7 }, Kind { share: 0.1, median_s: 0.2, sigma: 0.8 }];
 
@@ -72,12 +72,12 @@ mod tests {
     use crate::random::{Purpose, generator};
 
     #[test]
-    fn the_usual_mix_has_the_mean_that_its_doc_says() {
+    fn the_usual_mix_has_the_mean_and_the_percentile_that_its_doc_says() {
         let (mix, mut rng) = (UsualMix::new(), generator(1, Purpose::Durations));
         let mut drawn: Vec<f64> = (0..100_000).map(|_| mix.draw(&mut rng).as_secs_f64()).collect();
         drawn.sort_by(f64::total_cmp);
         let mean = drawn.iter().sum::<f64>() / 100_000.0;
-        assert!((mean - 0.0505).abs() < 0.002, "{mean}");
+        assert!((mean - 0.0505).abs() < 0.001, "{mean}");
         assert!((drawn[99_000] - 0.57).abs() < 0.05, "{}", drawn[99_000]);
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The file cannot be opened or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: cannot be read", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -44,6 +44,14 @@ pub enum TraceError {
         found: String,
         /// What should be.
         expected: String,
+    },
+    /// The window ends within a minute.
+    #[error("the window {window} is not whole minutes long: results are minute by minute; end it at {end}")]
+    PartialMinute {
+        /// The window, in words.
+        window: String,
+        /// Where it might end.
+        end: String,
     },
     /// The window leaves nothing of it.
     #[error("{trace}: there is no request {window}; the trace must have at least one there")]

@@ -6,6 +6,7 @@
 //! line and column, never a guess.
 
 mod builtin;
+mod copies;
 mod durations;
 mod error;
 mod options;
@@ -162,25 +163,26 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Appends the requests that arrive by `until` to `into`: what a [`Cluster`](crate::cluster::Cluster) is injected with
-    /// before it is advanced to that instant.
+    /// Appends the requests that arrive before `until` to `into`: what a [`Cluster`](crate::cluster::Cluster) is injected with
+    /// before it is advanced to that instant. One
+    /// that arrives at `until` itself belongs to what follows, as with minutes and windows.
     ///
     /// # Errors
     /// When the trace is wrong there.
     pub fn take_until(&mut self, until: Span, into: &mut Vec<Request>) -> Result<(), TraceError> {
-        while let Some(request) = self.next_by(until) {
+        while let Some(request) = self.next_before(until) {
             into.push(request?);
         }
         Ok(())
     }
 
-    fn next_by(&mut self, until: Span) -> Option<Result<Request, TraceError>> {
+    fn next_before(&mut self, until: Span) -> Option<Result<Request, TraceError>> {
         let Window { from, to } = self.window;
         loop {
             if self.failed {
                 return None;
             }
-            let due = |request: &Request| request.at < to && request.at - from <= until;
+            let due = |request: &Request| request.at < to && request.at - from < until;
             let request = self.all.next_if(|next| next.as_ref().map_or(true, due))?;
             match request {
                 Ok(request) if request.at < from => {}
@@ -198,7 +200,7 @@ impl Iterator for Arrivals {
     type Item = Result<Request, TraceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_by(Span::MAX)
+        self.next_before(Span::MAX)
     }
 }
 

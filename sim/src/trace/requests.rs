@@ -6,13 +6,16 @@ use plimsoll::units::Span;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
+use super::copies::Copies;
 use super::rows::Rows;
 use super::{TraceError, TraceOptions, Window};
 use crate::cluster::Request;
-use crate::random::{OrderStatistics, Purpose, generator};
+use crate::random::{Purpose, generator};
+
+const MINUTE: Span = Span::from_secs(60);
 
 /// Reads `timestamp_s,duration_s[,…]`, in the order of arrival. A rate scale below 1 keeps each request with that
-/// probability; above 1 it adds copies, which arrive between a request and the next.
+/// probability; above 1 it adds copies, which arrive within the same minute of the window.
 #[derive(Debug)]
 pub(super) struct Requests {
     rows: Rows,
@@ -20,11 +23,10 @@ pub(super) struct Requests {
     scale: f64,
     cpu_share: f64,
     rng: Pcg64,
-    /// The row whose requests are being given, and the one after.
-    current: Option<Row>,
+    /// The row that comes next.
     next: Option<Row>,
-    copies: OrderStatistics,
-    last: Span,
+    copies: Copies,
+    last: Option<Span>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +49,9 @@ impl Requests {
             scale: options.rate_scale,
             cpu_share: options.cpu_share,
             rng: generator(options.seed, Purpose::Scaling),
-            current: None,
             next: None,
-            copies: OrderStatistics::new(0),
-            last: Span::ZERO,
+            copies: Copies::default(),
+            last: None,
         };
         requests.next = requests.read()?;
         Ok(requests)
@@ -70,38 +71,68 @@ impl Requests {
         if !self.rows.next()? {
             return Ok(None);
         }
-        let row = Row { at: self.rows.seconds(0)?, duration: self.rows.seconds(1)? };
-        if row.at < self.last {
-            let expected = format!("at least {}: rows are in the order of arrival", self.last.as_secs_f64());
+        let at = match self.last {
+            None => self.rows.first_instant(self.window)?,
+            Some(_) => self.rows.seconds(0)?,
+        };
+        let duration = self.rows.seconds(1)?;
+        if let Some(last) = self.last.filter(|last| at < *last) {
+            let expected = format!("at least {}: rows are in the order of arrival", last.as_secs_f64());
             return Err(self.rows.value_error(0, expected));
         }
-        self.last = row.at;
-        Ok(Some(row))
+        self.last = Some(at);
+        Ok(Some(Row { at, duration }))
+    }
+
+    fn take(&mut self) -> Result<Option<Row>, TraceError> {
+        let row = self.next;
+        if row.is_some() {
+            self.next = self.read()?;
+        }
+        Ok(row)
     }
 
     fn advance(&mut self) -> Result<Option<Request>, TraceError> {
         loop {
-            if let Some(row) = self.current {
-                if self.scale == 1.0 && self.copies.left() > 0 {
-                    self.copies = OrderStatistics::new(0);
-                    return Ok(Some(self.request(row, Span::ZERO)));
-                }
-                if let Some(share) = self.copies.next(&mut self.rng) {
-                    let gap = self.next.map_or(Span::ZERO, |next| next.at - row.at);
-                    return Ok(Some(self.request(row, Span::from_secs_f64(gap.as_secs_f64() * share))));
-                }
+            if let Some((at, duration)) = self.copies.next(&mut self.rng) {
+                return Ok(Some(self.request(at, duration)));
             }
-            let Some(row) = self.next else { return Ok(None) };
-            self.current = Some(row);
-            self.next = self.read()?;
-            let whole = self.scale.floor();
-            let more = self.scale > whole && self.rng.random::<f64>() < self.scale - whole;
-            self.copies = OrderStatistics::new(whole as u64 + u64::from(more));
+            let Some(Row { at, duration }) = self.next else { return Ok(None) };
+            if self.scale > 1.0 && at >= self.window.from {
+                self.copy_minute(at)?;
+                continue;
+            }
+            self.take()?;
+            if self.count() > 0 {
+                return Ok(Some(self.request(at, duration)));
+            }
         }
     }
 
-    fn request(&self, row: Row, later: Span) -> Request {
-        super::split(row.at + later, row.duration, self.cpu_share)
+    /// Takes the requests of the minute around `at`, counted from the window's beginning, with their copies.
+    fn copy_minute(&mut self, at: Span) -> Result<(), TraceError> {
+        let into = Span::from_nanos((at - self.window.from).as_nanos() % MINUTE.as_nanos());
+        let end = at - into + MINUTE;
+        // Nobody asks for what is beyond the window.
+        let end = if at < self.window.to { end.min(self.window.to) } else { end };
+        self.copies.begin(at - into, end);
+        while let Some(row) = self.next.filter(|row| row.at < end) {
+            let count = self.count();
+            self.copies.add(row.at, row.duration, count, &mut self.rng);
+            self.take()?;
+        }
+        Ok(())
+    }
+
+    /// How many requests a row makes.
+    fn count(&mut self) -> u64 {
+        let whole = self.scale.floor();
+        let more = self.scale > whole && self.rng.random::<f64>() < self.scale - whole;
+        whole as u64 + u64::from(more)
+    }
+
+    fn request(&self, at: Span, duration: Span) -> Request {
+        super::split(at, duration, self.cpu_share)
     }
 }
 

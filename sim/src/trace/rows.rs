@@ -8,10 +8,13 @@ use csv::StringRecord;
 use flate2::bufread::MultiGzDecoder;
 use plimsoll::units::Span;
 
-use super::TraceError;
+use super::{TraceError, Window};
 
 /// Offsets beyond this are taken for a mistake in the unit: a century.
 const MAX_SECONDS: f64 = 3.2e9;
+
+/// A first offset beyond this is taken for a date.
+const YEAR: Span = Span::from_secs(366 * 86_400);
 
 /// A CSV file, and the row that was read last.
 pub(super) struct Rows {
@@ -101,6 +104,23 @@ impl Rows {
             .filter(|n| (0.0..=MAX_SECONDS).contains(n))
             .map(Span::from_secs_f64)
             .ok_or_else(|| self.value_error(column, "seconds, such as 12.5"))
+    }
+
+    /// The instant of the first row, in seconds from the trace's beginning.
+    ///
+    /// What comes long after that, and after the window's beginning, is a date: nobody meant to replay the years before.
+    pub(super) fn first_instant(&self, window: Window) -> Result<Span, TraceError> {
+        let at = self.seconds(0)?;
+        if at - window.from <= YEAR {
+            return Ok(at);
+        }
+        let from = at.as_nanos() / Span::from_secs(1).as_nanos();
+        let expected = format!(
+            "seconds from the trace's beginning, or from the window's, less than a year: is this Unix time? Then \
+             give --window FROM..TO, such as {from}s..{}s",
+            from + 3600
+        );
+        Err(self.value_error(0, expected))
     }
 
     /// A number of requests.

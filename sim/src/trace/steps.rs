@@ -1,5 +1,6 @@
 //! `*.rate.csv` and `*.hist.csv`: how many requests arrive in each step.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use plimsoll::units::Span;
@@ -16,7 +17,8 @@ use crate::random::{OrderStatistics, Purpose, generator, poisson};
 const BEYOND_LAST: f64 = 3.0;
 const BELOW_FIRST: f64 = 0.1;
 
-/// Reads `timestamp_s` and counts of requests in `[timestamp, timestamp + step)`. Within a step arrivals are uniform, so
+/// Reads `timestamp_s` and counts of requests in `[timestamp, timestamp + step)`. The first two rows are adjacent: they
+/// tell how long a step is. All others are whole steps later; a missing one is one without requests. Within a step arrivals are uniform, so
 /// that with the count given they are those of a Poisson process.
 #[derive(Debug)]
 pub(super) struct Steps {
@@ -25,8 +27,10 @@ pub(super) struct Steps {
     durations: Durations,
     step: Span,
     current: Option<Step>,
-    /// The row after, which tells how long the first step is.
-    next: Option<Step>,
+    /// The first two rows, which tell how long a step is, until their turn comes.
+    ahead: VecDeque<Step>,
+    /// Of the row that was read last.
+    last: Option<Span>,
     arrivals: OrderStatistics,
     instants: Pcg64,
     draws: Pcg64,
@@ -75,56 +79,72 @@ impl Steps {
             durations,
             step: Span::ZERO,
             current: None,
-            next: None,
+            ahead: VecDeque::new(),
+            last: None,
             arrivals: OrderStatistics::new(0),
             instants: generator(options.seed, Purpose::Arrivals),
             draws: generator(options.seed, Purpose::Durations),
         };
-        let first = steps.read(None)?;
-        steps.next = steps.read(first.as_ref().map(|step| step.at))?;
-        if let (Some(first), Some(second)) = (&first, &steps.next) {
-            steps.step = second.at - first.at;
-        } else if first.is_some() {
+        let Some(first) = steps.read()? else { return Ok(steps) };
+        let Some(second) = steps.read()? else {
             let expected = "at least two rows: their distance is the length of a step";
             return Err(steps.rows.row_error("the end".to_owned(), expected.to_owned()));
-        }
-        if let Some(first) = first {
-            steps.begin(first);
-        }
+        };
+        steps.step = second.at - first.at;
+        steps.ahead = VecDeque::from([first, second]);
         Ok(steps)
     }
 
     /// How many requests it gives, on average over all seeds. Reads it to its end.
     pub(super) fn expected(mut self) -> Result<u64, TraceError> {
         let mut sum = 0.0;
-        while let Some(step) = self.current.take() {
+        while let Some(step) = self.following()? {
             if !self.outside(&step) {
                 sum += step.counts.iter().map(|n| *n as f64).sum::<f64>() * self.options.rate_scale;
             }
-            self.current = self.next.take();
-            let before = self.current.as_ref().map(|step| step.at);
-            self.next = self.read(before)?;
         }
         Ok(sum as u64)
     }
 
-    fn read(&mut self, before: Option<Span>) -> Result<Option<Step>, TraceError> {
+    fn following(&mut self) -> Result<Option<Step>, TraceError> {
+        match self.ahead.pop_front() {
+            Some(step) => Ok(Some(step)),
+            None => self.read(),
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Step>, TraceError> {
         if !self.rows.next()? {
             return Ok(None);
         }
-        let at = self.rows.seconds(0)?;
-        if let Some(before) = before {
-            let least = before + self.step.max(Span::from_nanos(1));
-            if at < least {
-                let expected = format!(
-                    "at least {}: steps are in order and all as long as the first",
-                    least.as_secs_f64()
-                );
-                return Err(self.rows.value_error(0, expected));
-            }
-        }
+        let at = match self.last {
+            None => self.rows.first_instant(self.options.window)?,
+            Some(last) => self.instant_after(last)?,
+        };
+        self.last = Some(at);
         let counts = (1..self.rows.header().len()).map(|column| self.rows.count(column));
         Ok(Some(Step { at, counts: counts.collect::<Result<_, _>>()? }))
+    }
+
+    fn instant_after(&self, last: Span) -> Result<Span, TraceError> {
+        let at = self.rows.seconds(0)?;
+        let ahead = at - last;
+        if self.step == Span::ZERO {
+            if ahead.is_positive() {
+                return Ok(at);
+            }
+            let expected = format!("more than {}: rows are in the order of time", last.as_secs_f64());
+            return Err(self.rows.value_error(0, expected));
+        }
+        if ahead.is_positive() && ahead.as_nanos() % self.step.as_nanos() == 0 {
+            return Ok(at);
+        }
+        let step = self.step.as_secs_f64();
+        let expected = format!(
+            "{}, or later by a multiple of {step}: a step is {step} s, from the first row to the second",
+            (last + self.step).as_secs_f64()
+        );
+        Err(self.rows.value_error(0, expected))
     }
 
     /// Whether all of the step lies outside the window.
@@ -142,7 +162,7 @@ impl Steps {
                 *count = poisson(&mut self.instants, *count as f64 * scale);
             }
         }
-        self.arrivals = OrderStatistics::new(step.counts.iter().sum());
+        self.arrivals = OrderStatistics::new(total(&step.counts));
         self.current = Some(step);
     }
 
@@ -155,11 +175,15 @@ impl Steps {
                 let duration = self.durations.draw(&mut step.counts, &mut self.draws);
                 return Ok(Some(super::split(at, duration, self.options.cpu_share)));
             }
-            let Some(step) = self.next.take() else { return Ok(None) };
-            self.next = self.read(Some(step.at))?;
+            let Some(step) = self.following()? else { return Ok(None) };
             self.begin(step);
         }
     }
+}
+
+/// Scaled counts may be beyond what a number holds; such a trace is refused for its size.
+fn total(counts: &[u64]) -> u64 {
+    counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 impl Durations {
@@ -168,7 +192,7 @@ impl Durations {
         match self {
             Self::Lent(mix) => mix.draw(rng),
             Self::Buckets(buckets) => {
-                let left: u64 = counts.iter().sum();
+                let left = total(counts);
                 let mut chosen = if left > 0 { rng.random_range(0..left) } else { 0 };
                 for (count, (lower, upper)) in counts.iter_mut().zip(buckets) {
                     if chosen < *count {

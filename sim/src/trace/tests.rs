@@ -156,7 +156,22 @@ fn a_wrong_value_is_named_by_file_line_and_column() {
         (
             "a.rate.csv",
             "timestamp_s,requests\n0,1\n60,1\n90,1\n",
-            r#"a.rate.csv:4, column timestamp_s: found "90", expected at least 120: steps are in order and all as long as the first"#,
+            r#"a.rate.csv:4, column timestamp_s: found "90", expected 120, or later by a multiple of 60: a step is 60 s, from the first row to the second"#,
+        ),
+        (
+            "a.rate.csv",
+            "timestamp_s,requests\n0,1\n60,1\n150,1\n",
+            r#"a.rate.csv:4, column timestamp_s: found "150", expected 120, or later by a multiple of 60: a step is 60 s, from the first row to the second"#,
+        ),
+        (
+            "a.rate.csv",
+            "timestamp_s,requests\n0,1\n120,1\n180,1\n",
+            r#"a.rate.csv:4, column timestamp_s: found "180", expected 240, or later by a multiple of 120: a step is 120 s, from the first row to the second"#,
+        ),
+        (
+            "a.rate.csv",
+            "timestamp_s,requests\n5,1\n5,1\n",
+            r#"a.rate.csv:3, column timestamp_s: found "5", expected more than 5: rows are in the order of time"#,
         ),
         (
             "a.rate.csv",
@@ -216,9 +231,64 @@ fn requests_are_taken_up_to_an_instant() {
     let trace = Trace::open(&files.write("a.req.csv", REQUESTS), TraceOptions::default()).unwrap();
     let (mut arrivals, mut taken) = (trace.arrivals().unwrap(), Vec::new());
     arrivals.take_until(secs(1.0), &mut taken).unwrap();
-    assert_eq!(taken.len(), 2);
-    arrivals.take_until(secs(1.0), &mut taken).unwrap();
+    assert_eq!(taken.len(), 1, "what arrives at that very instant belongs to what follows");
+    arrivals.take_until(secs(1.5), &mut taken).unwrap();
     assert_eq!(taken.len(), 2);
     arrivals.take_until(Span::MAX, &mut taken).unwrap();
     assert_eq!(taken.len(), 3);
+}
+
+/// Variance over mean of the number of arrivals a second, within each minute and on average over all: 1 where users
+/// are independent.
+fn dispersion(arrivals: &[Request], minutes: usize) -> f64 {
+    let mut counts = vec![0.0; minutes * 60];
+    for request in arrivals {
+        counts[request.at.as_secs_f64() as usize] += 1.0;
+    }
+    let of_minute = |seconds: &[f64]| {
+        let mean = seconds.iter().sum::<f64>() / 60.0;
+        seconds.iter().map(|n| (n - mean).powi(2)).sum::<f64>() / 59.0 / mean
+    };
+    counts.chunks(60).map(of_minute).sum::<f64>() / minutes as f64
+}
+
+#[test]
+fn copies_arrive_like_independent_users() {
+    let files = Files::new();
+    let mut shop = read("builtin:shop", options(1.0 / 60.0, "..60m")).unwrap();
+    shop.retain(|r| r.at < secs(3600.0));
+    let poisson: String = shop.iter().map(|r| format!("{},0.1\n", r.at.as_secs_f64())).collect();
+    let bursts: String = (0..60).map(|i| format!("{},0.1\n", i * 60 + 30).repeat(60)).collect();
+    for (rows, most) in [(poisson, 1.1), (bursts, 2.0)] {
+        let path = files.write("a.req.csv", &format!("timestamp_s,duration_s\n{rows}"));
+        let before = read(&path, options(1.0, "..60m")).unwrap();
+        let scaled = read(&path, options(100.0, "..60m")).unwrap();
+        assert_eq!(scaled.len(), before.len() * 100);
+        assert!(scaled.is_sorted_by_key(|r| r.at));
+        // A burst itself stays where it was; only its copies are elsewhere.
+        let copies: Vec<Request> = scaled.into_iter().filter(|r| !before.contains(r)).collect();
+        let found = dispersion(&copies, 60);
+        assert!((0.9..most).contains(&found), "{found}");
+    }
+}
+
+#[test]
+fn copies_stay_within_their_minute_of_the_window() {
+    let files = Files::new();
+    let path = files.write("a.req.csv", "timestamp_s,duration_s\n10,0.1\n29,0.1\n31,0.1\n100,0.1\n");
+    let scaled = read(&path, options(1000.0, "30s..90s")).unwrap();
+    assert_eq!(scaled.len(), 1000);
+    assert!(scaled.iter().all(|r| (Span::ZERO..secs(60.0)).contains(&r.at)));
+    assert!(scaled[900].at > secs(45.0), "they fill it");
+}
+
+#[test]
+fn a_thinned_request_stays_where_it_was() {
+    let files = Files::new();
+    let path = files.write("a.req.csv", REQUESTS);
+    let all = read(&path, TraceOptions::default()).unwrap();
+    for seed in 0..10 {
+        let some = read(&path, TraceOptions { seed, ..options(0.5, "..") }).unwrap();
+        assert!(some.iter().all(|r| all.contains(r)), "{some:?}");
+    }
 }
