@@ -49,13 +49,23 @@ struct Pod {
     group: Option<Group>,
     /// Readings in a row that lacked a histogram.
     lacking: i64,
-    /// Histograms that were gone for so long that a page may lack them.
+    /// Histograms that the last page lacked, and was believed.
     gone: BTreeSet<Labels>,
+    /// The process is new, and counts at what the old one told.
+    restarted: bool,
 }
 
 impl Pod {
     fn new(first_seen: Time) -> Self {
-        Self { first_seen, answers: true, last: None, group: None, lacking: 0, gone: BTreeSet::new() }
+        Self {
+            first_seen,
+            answers: true,
+            last: None,
+            group: None,
+            lacking: 0,
+            gone: BTreeSet::new(),
+            restarted: false,
+        }
     }
 }
 
@@ -102,48 +112,64 @@ impl Counters {
 }
 
 impl Pod {
-    fn take(&mut self, mut reading: Reading, interval: Span) -> Result<(), ReadingError> {
+    fn take(&mut self, reading: Reading, interval: Span) -> Result<(), ReadingError> {
         reading.check()?;
         let group = match &self.last {
             Some(last) if reading.at <= last.at => {
                 return Err(ReadingError::NotNewer { last: last.at, given: reading.at });
             }
             Some(last) if reading.clock_stepped_since(last) => {
-                self.last = Some(reading);
+                self.rebase(reading);
                 return Err(ReadingError::ClockStepped);
             }
             Some(last) => {
                 let lacking = reading.lacking_of(last);
-                let is_known = lacking.is_subset(&self.gone);
-                self.lacking = if is_known { 0 } else { self.lacking + 1 };
-                // A page that was cut off may lack some of them, an error page lacks them all.
-                let may_be_true = !reading.histograms.is_empty() || reading.is_the_process_of(last);
-                if !(is_known || self.lacking > GRACE_INTERVALS && may_be_true) {
+                let has_some = !reading.histograms.is_empty();
+                // One that was idle is missed by nobody. A page that was cut off may lack others, an error page lacks them
+                // all; what is still lacking after a while is gone.
+                let is_excused =
+                    |labels: &Labels| self.gone.contains(labels) || has_some && self.was_idle(labels);
+                let is_complete = lacking.iter().all(is_excused);
+                self.lacking = if is_complete { 0 } else { self.lacking + 1 };
+                let may_be_true = has_some || reading.is_the_process_of(last);
+                if !(is_complete || self.lacking > GRACE_INTERVALS && may_be_true) {
                     return Err(ReadingError::Vanished);
                 }
-                self.gone.extend(lacking);
-                self.lacking = 0;
+                (self.gone, self.lacking) = (lacking, 0);
                 let group = reading.rates_since(last, interval)?;
-                Some(if reading.histograms.is_empty() {
-                    last.nothing_counted(group.window).unwrap_or(group)
-                } else if reading.began_anew_since(last) {
-                    // What the old process counted last is lost: as long as the new one tells less, that counts.
-                    self.group.take().filter(|old| old.total() > group.total()).unwrap_or(group)
+                let began_anew = reading.began_anew_since(last);
+                let old = self
+                    .group
+                    .take()
+                    .filter(|old| began_anew && !self.restarted && old.total() > group.total());
+                self.restarted = old.is_some();
+                Some(if has_some {
+                    // What the old process counted last is lost: for a round its last rate counts, if that is more.
+                    old.unwrap_or(group)
                 } else {
-                    group
+                    let idle = last.nothing_counted(group.window);
+                    Group { histograms: idle.map(|idle| idle.histograms).unwrap_or_default(), ..group }
                 })
             }
             None => reading.rates_since_start(interval, interval * GRACE_INTERVALS).transpose()?,
         };
         self.group = group;
+        self.rebase(reading);
+        Ok(())
+    }
+
+    /// Makes a reading the one that the next is compared with.
+    fn rebase(&mut self, mut reading: Reading) {
         if let Some(last) = self.last.take().filter(|last| last.histograms.len() <= MAX_REMEMBERED) {
             reading.keep_what_was_in(last);
         }
-        if self.gone.len() > MAX_REMEMBERED {
-            self.gone.clear();
-        }
         self.last = Some(reading);
-        Ok(())
+    }
+
+    /// Whether nothing was counted under these labels in the last window.
+    fn was_idle(&self, labels: &Labels) -> bool {
+        let histograms = self.group.as_ref().map_or(&[][..], |group| &group.histograms);
+        histograms.iter().any(|h| h.labels() == labels && h.total() == 0.0)
     }
 
     /// What it told last. A pod that serves requests and was read only once has told nothing yet.
@@ -440,12 +466,34 @@ mod tests {
     #[test]
     fn one_route_that_is_gone_excuses_no_other() {
         let mut counters = Counters::new(INTERVAL);
-        counters.read("a", routes(0, &[("/a", 1.0), ("/b", 1.0)])).unwrap();
-        for round in [10, 20] {
-            counters.read("a", routes(round, &[("/a", 1.0)])).unwrap_err();
+        let page = |round: i64, names: &[&'static str]| {
+            let counts: Vec<(&str, f64)> = names.iter().map(|name| (*name, round as f64)).collect();
+            routes(round * 10, &counts)
+        };
+        for round in [1, 2] {
+            counters.read("a", page(round, &["/a", "/b"])).unwrap();
         }
-        counters.read("a", routes(30, &[("/a", 1.0)])).unwrap();
-        assert_eq!(counters.read("a", routes(40, &[("/c", 1.0)])), Err(ReadingError::Vanished));
+        for round in [3, 4] {
+            counters.read("a", page(round, &["/a"])).unwrap_err();
+        }
+        counters.read("a", page(5, &["/a"])).unwrap();
+        assert_eq!(counters.read("a", page(6, &["/c"])), Err(ReadingError::Vanished));
+        // It is excused only as long as it is gone.
+        counters.read("a", page(7, &["/a", "/b"])).unwrap();
+        assert_eq!(counters.read("a", page(8, &["/a"])), Err(ReadingError::Vanished));
+    }
+
+    /// As libraries do that drop label sets which were idle for long: one by one, for ever.
+    #[test]
+    fn routes_that_were_idle_may_go_at_any_time() {
+        let mut counters = Counters::new(INTERVAL);
+        for round in 0..40i64 {
+            let mut counts = vec![("/busy", round as f64 * 50.0)];
+            let names = ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"];
+            let first = usize::try_from(round - 2).unwrap_or(0);
+            counts.extend((first..first + 4).map(|i| (names[i % 8], 1.0)));
+            counters.read("a", routes(round * 10, &counts)).unwrap();
+        }
     }
 
     #[test]
@@ -494,6 +542,54 @@ mod tests {
         assert_eq!(rates(&counters.sample(at(20), &ready(&["a"])).groups[0]), [100.0, 0.0]);
         counters.read("a", started(19, page(30, 300.0, 0.0))).unwrap();
         assert_eq!(rates(&counters.sample(at(30), &ready(&["a"])).groups[0]), [20.0, 0.0]);
+    }
+
+    #[test]
+    fn one_route_that_is_made_again_is_no_new_process() {
+        let mut counters = Counters::new(INTERVAL);
+        let with =
+            |seconds, a, b| Reading { rejected: Some(1e6), ..routes(seconds, &[("/a", a), ("/b", b)]) };
+        counters.read("a", with(0, 1e6, 500.0)).unwrap();
+        counters.read("a", with(10, 1e6 + 100.0, 3.0)).unwrap();
+        let sample = counters.sample(at(10), &ready(&["a"]));
+        assert_eq!(total(&sample.groups[0]), 10.3);
+        assert_eq!(sample.groups[0].rejected, Rate::new(0.0).ok());
+    }
+
+    #[test]
+    fn requests_that_hang_are_not_forgotten_with_the_routes() {
+        let mut counters = Counters::new(INTERVAL);
+        let hanging = |seconds, reading| Reading {
+            started: Some(at(-900)),
+            in_flight: Some(300.0),
+            rejected: Some(seconds as f64 * 9.0),
+            ..reading
+        };
+        counters.read("a", hanging(0, routes(0, &[("/a", 50.0)]))).unwrap();
+        for round in [10, 20] {
+            counters.read("a", hanging(round, routes(round, &[]))).unwrap_err();
+        }
+        counters.read("a", hanging(30, routes(30, &[]))).unwrap();
+        let group = &counters.sample(at(30), &ready(&["a"])).groups[0];
+        assert_eq!(group.in_flight, Some(InFlight { now: 300.0, change: 0.0 }));
+        assert_eq!(group.rejected, Rate::new(9.0).ok());
+    }
+
+    #[test]
+    fn a_sum_that_drops_in_a_process_that_goes_on_is_a_clock() {
+        let mut counters = Counters::new(INTERVAL);
+        let page = |seconds, count, sum| {
+            let histogram = HistogramCounts::new(Labels::new(), vec![], vec![count], Some(sum)).unwrap();
+            Reading {
+                at: at(seconds),
+                started: Some(at(-900)),
+                histograms: vec![histogram],
+                ..Reading::default()
+            }
+        };
+        counters.read("a", page(0, 1e6, 50_000.0)).unwrap();
+        counters.read("a", page(10, 1e6 + 100.0, 49_600.0)).unwrap();
+        assert_eq!(rates(&counters.sample(at(10), &ready(&["a"])).groups[0]), [10.0]);
     }
 
     #[test]

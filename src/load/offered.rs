@@ -155,15 +155,20 @@ impl Part {
         }
         part.rejected = group.rejected.map_or(0.0, Rate::get);
         part.in_flight = group.in_flight.map_or(0.0, |in_flight| in_flight.now);
-        part.unserved = part.rejected + part.growth.max(0.0);
+        // A queue that drains holds requests of an earlier window: they complete, or are turned away, now but did not
+        // arrive now. More than that did not drain: clients gave up, or the gauge is wrong, and neither is less load.
         let (shrinking, completed) = ((-part.growth).max(0.0), part.completed());
-        if shrinking > completed {
-            // More are gone than completed: clients gave up, or the gauge is wrong. Neither is less load.
-            part.abandoned = shrinking - completed;
-        } else if shrinking > 0.0 {
-            // A queue that drains holds requests of an earlier window: they complete now but did not arrive now.
-            part.drained = shrinking;
-            part.drained_metricsqps = weights.weigh(&part.rates) * shrinking / completed;
+        part.drained = shrinking.min(completed);
+        if completed > 0.0 {
+            part.drained_metricsqps = weights.weigh(&part.rates) * part.drained / completed;
+        }
+        let turned_away = (shrinking - part.drained).min(part.rejected);
+        part.abandoned = shrinking - part.drained - turned_away;
+        if part.abandoned > 0.0 {
+            (part.drained, part.drained_metricsqps) = (0.0, 0.0);
+            part.unserved = part.rejected;
+        } else {
+            part.unserved = part.rejected - turned_away + part.growth.max(0.0);
         }
         part
     }
@@ -268,7 +273,7 @@ fn cost(fresh: &Part, weights: &FixedWeights, usual: Option<f64>) -> Result<f64,
     let all_are_new = fresh.in_flight - fresh.change < 1.0 || fresh.rejected > 0.0;
     match usual {
         _ if completed > 0.0 => Ok(weights.weigh(&fresh.rates) / completed),
-        _ if nobody_waits => Ok(0.0),
+        _ if nobody_waits => Ok(usual.unwrap_or(0.0)),
         Some(usual) if all_are_new => Ok(usual),
         _ => Err(NothingCompletes { in_flight: fresh.in_flight }),
     }
@@ -376,6 +381,18 @@ mod tests {
         let load = load(vec![given_up]);
         assert_eq!(load.metricsqps.get(), 10.0);
         assert_eq!(load.congestion, [Congestion::Abandoned { rate: 80.0 }]);
+    }
+
+    #[test]
+    fn a_queue_that_is_turned_away_arrived_before() {
+        let shed = Group {
+            in_flight: Some(InFlight { now: 0.0, change: -900.0 }),
+            rejected: Rate::new(90.0).ok(),
+            ..group(10.0, 0.0)
+        };
+        let load = load(vec![shed]);
+        assert_eq!(load.metricsqps.get(), 10.0);
+        assert_eq!(load.congestion, [Congestion::Rejecting { share: 0.9 }]);
     }
 
     #[test]

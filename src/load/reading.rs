@@ -114,12 +114,17 @@ impl HistogramCounts {
         self.counts.last().is_some_and(|count| *count > 0.0)
     }
 
-    /// Whether a count, or the sum, is lower than before.
-    fn dropped_since(&self, before: &Self) -> bool {
+    /// Whether a count is lower than before.
+    fn count_dropped_since(&self, before: &Self) -> bool {
         let (now, then) = self.aligned_with(before);
-        let sum_dropped = |(now, then): (f64, f64)| now < then * (1.0 - ROUNDING) - ROUNDING;
         now.counts.iter().zip(&then.counts).any(|(now, then)| now < then)
-            || self.sum.zip(before.sum).is_some_and(sum_dropped)
+    }
+
+    /// Whether a count, or the sum, is lower than before. A sum may drop in a process that goes on as well, where durations
+    /// are measured by a clock that steps.
+    fn dropped_since(&self, before: &Self) -> bool {
+        let sum_dropped = |(now, then): (f64, f64)| now < then * (1.0 - ROUNDING) - ROUNDING;
+        self.count_dropped_since(before) || self.sum.zip(before.sum).is_some_and(sum_dropped)
     }
 
     /// Both at the bounds at which both are known. Some client libraries show only buckets that are not empty: a bound
@@ -144,9 +149,16 @@ impl HistogramCounts {
         (at(self), at(other))
     }
 
-    /// What was counted since `before`; everything, where the counts dropped or there was nothing before.
-    fn rates_since(&self, before: Option<&Self>, window: Span) -> Result<HistogramRates, ReadingError> {
-        match before.filter(|before| before.has_counted() && !self.dropped_since(before)) {
+    /// What was counted since `before`; everything, where the counts dropped or there was nothing before. `same_process`
+    /// is known to have counted both.
+    fn rates_since(
+        &self,
+        before: Option<&Self>,
+        same_process: bool,
+        window: Span,
+    ) -> Result<HistogramRates, ReadingError> {
+        let dropped = if same_process { Self::count_dropped_since } else { Self::dropped_since };
+        match before.filter(|before| before.has_counted() && !dropped(self, before)) {
             Some(before) => {
                 let (now, then) = self.aligned_with(before);
                 now.increases(Some(&then), window)
@@ -205,13 +217,16 @@ impl Reading {
         Some(moved && is_young)
     }
 
-    /// Whether counters began anew since `before`: the process's start decides, and a count that dropped where that is
-    /// not known.
+    /// Whether all counters began anew since `before`: the process's start decides. Where that is not known, all histograms
+    /// that both pages show must have dropped; one alone may have been dropped and made again.
     pub(super) fn began_anew_since(&self, before: &Self) -> bool {
         let earlier = before.by_labels();
-        let dropped = |h: &HistogramCounts| earlier.get(&h.labels).is_some_and(|b| h.dropped_since(b));
-        let another = self.is_another_process_than(before);
-        another.unwrap_or_else(|| self.histograms.iter().any(dropped))
+        let counted = |h: &HistogramCounts| earlier.get(&h.labels).copied().filter(|b| b.has_counted());
+        let all_dropped = || {
+            let mut pairs = self.histograms.iter().filter_map(|h| Some((h, counted(h)?))).peekable();
+            pairs.peek().is_some() && pairs.all(|(now, then)| now.dropped_since(then))
+        };
+        self.is_another_process_than(before).unwrap_or_else(all_dropped)
     }
 
     /// Whether the reader's clock and the wall's went apart since `before`: one of them was stepped, or the reader slept
@@ -288,8 +303,10 @@ impl Reading {
     fn group(&self, window: Span, before: Option<&Self>) -> Result<Group, ReadingError> {
         let earlier = before.map(Self::by_labels).unwrap_or_default();
         let began_anew = before.is_none_or(|before| self.began_anew_since(before));
-        let histograms =
-            self.histograms.iter().map(|h| h.rates_since(earlier.get(&h.labels).copied(), window));
+        let same_process = before.is_some_and(|before| self.is_the_process_of(before));
+        let rates =
+            |h: &HistogramCounts| h.rates_since(earlier.get(&h.labels).copied(), same_process, window);
+        let histograms = self.histograms.iter().map(rates);
         // Requests that were in flight in an old process died with it, and a counter that appears was zero.
         let cpu = match before {
             Some(before) => self.cpu_seconds.zip(before.cpu_seconds).map(|(now, then)| increase(now, then)),
@@ -297,12 +314,11 @@ impl Reading {
         };
         let in_flight_then = if began_anew { Some(0.0) } else { before.and_then(|b| b.in_flight) };
         // A sum over series that drops although the process goes on has lost a series: what it tells is not known.
-        let rejected = match before.filter(|_| !began_anew) {
-            Some(before) => {
-                self.rejected.map(|now| now - before.rejected.unwrap_or(0.0)).filter(|i| *i >= 0.0)
-            }
-            None => self.rejected,
+        let rejected_since = |before: &Self| {
+            let (now, then) = (self.rejected?, before.rejected.unwrap_or(0.0));
+            if now < then && !began_anew { None } else { Some(increase(now, then)) }
         };
+        let rejected = before.map_or(self.rejected, rejected_since);
         let cpu = cpu.map(|cpu| rate("the CPU use", cpu, window)).transpose()?;
         let rejected = rejected.map(|rejected| rate("the rate of rejections", rejected, window));
         Ok(Group {

@@ -427,6 +427,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_for_long_ago_is_no_floor() {
+        let mut a = settled(Mode::Auto);
+        a.observe(&sample(0, pods(2), &[100.0, 100.0])).unwrap();
+        assert_eq!(replicas(&a.decide(at(0))), Ok((20, vec!["Load"])));
+        for round in 1..=20 {
+            a.observe(&sample(round * 15, Pods { silent: 1, ..pods(3) }, &[10.0; 2])).unwrap();
+            assert_eq!(replicas(&a.decide(at(round * 15))), Ok((20, vec!["Load", "Silent"])));
+        }
+        a.observe(&sample(315, Pods { silent: 1, ..pods(3) }, &[10.0; 2])).unwrap();
+        assert_eq!(replicas(&a.decide(at(315))), Ok((3, vec!["Load", "Silent"])));
+    }
+
+    #[test]
     fn requests_that_never_complete_are_no_load_of_zero() {
         let mut a = settled(Mode::Auto);
         let mut stuck = sample(0, pods(2), &[0.0, 0.0]);
