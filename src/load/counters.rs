@@ -576,6 +576,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gauge_that_appears_tells_how_many_are_inside_and_nothing_of_their_growth() {
+        let mut counters = Counters::new(INTERVAL);
+        counters.read("a", page(0, 0.0, 0.0)).unwrap();
+        counters.read("a", Reading { in_flight: Some(300.0), ..page(10, 0.0, 0.0) }).unwrap();
+        let sample = counters.sample(at(10), &ready(&["a"]));
+        assert_eq!(sample.groups[0].in_flight, Some(InFlight { now: 300.0, change: 0.0 }));
+    }
+
+    #[test]
     fn a_sum_that_drops_in_a_process_that_goes_on_is_a_clock() {
         let mut counters = Counters::new(INTERVAL);
         let page = |seconds, count, sum| {

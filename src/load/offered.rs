@@ -2,7 +2,8 @@
 //!
 //! Completions saturate as CPU does: under overload they stop rising while the load goes on. So the load is what
 //! completed, plus the growth of what is in flight, plus what was turned away, the latter two at the mean cost of a
-//! completed request. A pod that fell silent still takes its share of requests: it counts at the larger of its last
+//! completed request. When a queue drains, what completes of it arrived before and is taken off, at its own pod's cost.
+//! A pod that fell silent still takes its share of requests: it counts at the larger of its last
 //! rate and the mean of the others, since it is the busiest that times out first.
 
 use serde::{Deserialize, Serialize};

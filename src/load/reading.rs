@@ -307,13 +307,17 @@ impl Reading {
         let rates =
             |h: &HistogramCounts| h.rates_since(earlier.get(&h.labels).copied(), same_process, window);
         let histograms = self.histograms.iter().map(rates);
-        // Requests that were in flight in an old process died with it, and a counter that appears was zero.
         let cpu = match before {
             Some(before) => self.cpu_seconds.zip(before.cpu_seconds).map(|(now, then)| increase(now, then)),
             None => self.cpu_seconds,
         };
-        let in_flight_then = if began_anew { Some(0.0) } else { before.and_then(|b| b.in_flight) };
-        // A sum over series that drops although the process goes on has lost a series: what it tells is not known.
+        // What was in flight in an old process died with it. A gauge that appears tells nothing of growth.
+        let in_flight = |now: f64| {
+            let then = if began_anew { Some(0.0) } else { before.and_then(|before| before.in_flight) };
+            InFlight { now, change: then.map_or(0.0, |then| now - then) }
+        };
+        // A counter that appears was zero. One that drops although the process goes on is a sum over series that lost one:
+        // what it tells is not known.
         let rejected_since = |before: &Self| {
             let (now, then) = (self.rejected?, before.rejected.unwrap_or(0.0));
             if now < then && !began_anew { None } else { Some(increase(now, then)) }
@@ -324,10 +328,7 @@ impl Reading {
         Ok(Group {
             histograms: histograms.collect::<Result<_, _>>()?,
             cpu: cpu.map(|cpu| Cores::saturating(cpu.get())),
-            in_flight: self
-                .in_flight
-                .zip(in_flight_then)
-                .map(|(now, then)| InFlight { now, change: now - then }),
+            in_flight: self.in_flight.map(in_flight),
             rejected: rejected.transpose()?,
             ..Group::empty(window)
         })
