@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hpa::Behavior;
-use crate::load::{Edges, FixedWeights};
+use crate::load::{Classes, Edges, Weights as ClassWeights};
 use crate::units::{MetricsQps, Percent, Quantity, Span};
 
 /// The wish for one workload: what to scale, within which bounds, by which load, towards which target.
@@ -374,7 +374,7 @@ pub struct Checked {
     /// Time between two samples.
     pub interval: Span,
     /// What each duration class weighs.
-    pub weights: FixedWeights,
+    pub weights: ClassWeights,
     /// MetricsQPS that one ready pod should carry; above zero.
     pub capacity: MetricsQps,
 }
@@ -492,7 +492,7 @@ impl Load {
         }
     }
 
-    fn check_weights(&self, wrong: &mut Wrong) -> Option<FixedWeights> {
+    fn check_weights(&self, wrong: &mut Wrong) -> Option<ClassWeights> {
         let field = "spec.load.weights";
         match &self.weights {
             Weights::Fit(_) => {
@@ -503,7 +503,7 @@ impl Load {
                 let edges = Edges::new(edges.clone())
                     .map_err(|e| wrong.add(format!("{field}.fixed.edges"), e.to_string()))
                     .ok()?;
-                FixedWeights::new(edges, weights)
+                ClassWeights::new(Classes::by_duration(edges), weights)
                     .map_err(|e| wrong.add(format!("{field}.fixed.weights"), e.to_string()))
                     .ok()
             }
@@ -578,7 +578,7 @@ mod tests {
         let checked = spec.check().unwrap();
         assert_eq!(spec.mode, Mode::Observe);
         assert_eq!((checked.min_replicas, checked.interval), (1, Span::from_secs(15)));
-        assert_eq!(checked.weights.edges().as_slice(), [0.01, 0.05, 0.1, 0.5]);
+        assert_eq!(checked.weights.classes().edges().as_slice(), [0.01, 0.05, 0.1, 0.5]);
         assert_eq!(checked.capacity.get(), 120.0);
     }
 

@@ -12,13 +12,14 @@
 //! replay   one trace, all policies in lockstep, one report
 //! ```
 //!
-//! `cluster` knows nothing of the others and can be driven by anyone who has a stream of requests. `profile` and `fit` say
+//! `cluster` knows nothing of the others and can be driven by anyone who has a stream of requests. `profile` and `history` say
 //! what a trace is like, `scenario` what is assumed, `score` and `report` what came out.
 
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cluster;
-pub mod fit;
+pub mod costs;
+pub mod history;
 pub mod latency;
 mod measure;
 pub mod policy;
@@ -26,6 +27,7 @@ pub mod profile;
 mod random;
 pub mod replay;
 pub mod report;
+pub mod samples;
 pub mod scenario;
 pub mod score;
 pub mod trace;

@@ -9,7 +9,7 @@ use plimsoll::units::{Span, Time};
 use rand::RngExt;
 
 use crate::cluster::{Cluster, Completion, Request};
-use crate::fit::Fit;
+use crate::history::History;
 use crate::measure::{Delayed, MetricsServer, Scraper, list};
 use crate::policy::{self, Basis, Policy, Seen};
 use crate::profile::Profile;
@@ -66,7 +66,7 @@ pub fn replay(
         Progress { stage, requests, length, done }
     };
     let profile = Profile::of_with(trace, |read| progress(at(Stage::Reading, read, read.length)))?;
-    let fit = Fit::of_with(trace, &profile, &scenario.cluster, scenario.share, |done| {
+    let fit = History::of_with(trace, &profile, &scenario.cluster, scenario.share, |done| {
         progress(at(Stage::Fitting, &profile, done));
     })?;
     let basis = Basis {

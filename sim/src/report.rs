@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::fit::Fit;
+use crate::history::History;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use crate::score::Score;
@@ -98,12 +98,12 @@ impl Report {
     pub fn new(
         trace: &Trace,
         profile: &Profile,
-        fit: &Fit,
+        fit: &History,
         scenario: &Scenario,
         policies: Vec<Score>,
     ) -> Self {
         let quantile = |q| profile.durations.quantile(q).map(plimsoll::units::Span::as_secs_f64);
-        let edges = fit.weights.edges().as_slice().iter().map(|le| Some(*le)).chain([None]);
+        let edges = fit.weights.classes().edges().as_slice().iter().map(|le| Some(*le)).chain([None]);
         let weights = edges.zip(fit.weights.weights());
         Self {
             schema: REPORT_SCHEMA,

@@ -3,7 +3,7 @@
 use plimsoll::units::{Percent, Span};
 
 use crate::cluster::ClusterConfig;
-use crate::fit::{FitError, MAX_PODS};
+use crate::history::{HistoryError, MAX_PODS};
 use crate::policy::PolicyError;
 use crate::score::Late;
 use crate::trace::TraceError;
@@ -104,7 +104,7 @@ pub enum ReplayError {
     Trace(#[from] TraceError),
     /// Nothing can be learned from the trace.
     #[error(transparent)]
-    Fit(#[from] FitError),
+    History(#[from] HistoryError),
     /// A policy is wrong.
     #[error(transparent)]
     Policy(#[from] PolicyError),

@@ -1,265 +1,162 @@
-//! Duration classes: a histogram's buckets sorted into the classes that weights are given for.
+//! The classes that requests are sorted into: by duration, and by a label where two kinds of requests that last equally
+//! long cost unlike.
 //!
-//! Where a class edge is one of the histogram's bounds the sorting is exact. Elsewhere the edge cuts a bucket,
-//! and the requests in it are split in proportion to the widths, as `histogram_quantile` does, unless the sum of
-//! durations rules that out: then the split moves towards the bucket's lower or upper end, by just as much as the
-//! sum demands. The edges that cut are reported, since a 10 ms edge in a bucket that begins at 0 and ends at
-//! 100 ms is a guess.
+//! A workload whose histogram has labels such as `route` may have a class for each of a few values and duration; all
+//! other values share theirs. What is not a request but is paid for all the same, such as tokens, is a column of its own
+//! after the classes.
 
-use super::sample::HistogramRates;
+use super::edges::Edges;
+use super::sample::Group;
 
-/// Most edges that a user may give: beyond it a histogram's own buckets run out.
-const MAX_EDGES: usize = 64;
-
-/// The upper edges of all duration classes but the last, in seconds: positive, finite, ascending. A class holds
-/// `lower < d <= upper`, as Prometheus' `le` does.
+/// How requests are sorted into classes. Columns are the classes, value by value and within each by duration, then the work
+/// if there is any.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Edges(Vec<f64>);
-
-/// Edges that no classes can be made of.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum EdgesError {
-    /// An edge is zero, negative, infinite or NaN.
-    #[error("{0} is not a positive number of seconds")]
-    NotPositive(f64),
-    /// An edge does not exceed the one before it.
-    #[error("must be ascending: {1} follows {0}")]
-    NotAscending(f64, f64),
-    /// More edges than any histogram could serve.
-    #[error("{0} edges are too many: give at most {MAX_EDGES}")]
-    TooMany(usize),
+pub struct Classes {
+    edges: Edges,
+    by: Option<ByLabel>,
+    has_work: bool,
 }
 
-impl Edges {
-    /// Edges in seconds.
-    ///
-    /// # Errors
-    /// When one is not positive and finite, when they do not ascend, or when there are more than 64.
-    pub fn new(edges: Vec<f64>) -> Result<Self, EdgesError> {
-        if edges.len() > MAX_EDGES {
-            return Err(EdgesError::TooMany(edges.len()));
-        }
-        if let Some(&edge) = edges.iter().find(|e| !(e.is_finite() && **e > 0.0)) {
-            return Err(EdgesError::NotPositive(edge));
-        }
-        if let Some(pair) = edges.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return Err(EdgesError::NotAscending(pair[0], pair[1]));
-        }
-        Ok(Self(edges))
+/// Classes by the value of a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByLabel {
+    /// The label's name.
+    pub label: String,
+    /// Values that have classes of their own. All others share theirs, after these.
+    pub values: Vec<String>,
+}
+
+/// What one column counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Column<'a> {
+    /// Requests of a class.
+    Requests {
+        /// The label's value: none where there is no label, or for all values without classes of their own.
+        value: Option<&'a str>,
+        /// Upper edge in seconds; none for the last class.
+        le: Option<f64>,
+    },
+    /// Work that comes with requests, such as tokens.
+    Work,
+}
+
+impl Classes {
+    /// By duration alone.
+    pub fn by_duration(edges: Edges) -> Self {
+        Self { edges, by: None, has_work: false }
     }
 
-    /// The edges, in seconds.
-    pub fn as_slice(&self) -> &[f64] {
-        &self.0
+    /// By a label as well.
+    #[must_use]
+    pub fn and_label(self, by: ByLabel) -> Self {
+        Self { by: Some(by), ..self }
     }
 
-    /// How many classes they make: one more than there are edges.
-    pub fn classes(&self) -> usize {
-        self.0.len() + 1
+    /// With a column for work that comes with the requests.
+    #[must_use]
+    pub fn and_work(self) -> Self {
+        Self { has_work: true, ..self }
     }
 
-    /// Requests per second in each class, and the edges that cut a bucket which had requests.
-    pub(super) fn sort(&self, histogram: &HistogramRates) -> Sorted {
-        let parts = self.parts(histogram);
-        let inexact = parts.windows(2).filter(|p| p[0].bucket == p[1].bucket && p[0].total > 0.0);
-        let inexact: Vec<f64> = inexact.map(|p| p[0].upper).collect();
-        let shift = match histogram.busy() {
-            Some(busy) if !inexact.is_empty() => Shift::demanded_by(busy.get(), &parts),
-            _ => Shift::None,
-        };
-        let mut rates = vec![0.0; self.classes()];
-        for part in &parts {
-            rates[part.class] += shift.apply(part);
-        }
-        Sorted { rates, inexact }
+    /// The edges between durations.
+    pub fn edges(&self) -> &Edges {
+        &self.edges
     }
 
-    /// Every bucket cut at the edges that lie within it.
-    fn parts(&self, histogram: &HistogramRates) -> Vec<Part> {
-        let mut parts = Vec::with_capacity(histogram.rates().len() + self.0.len());
-        let mut begin = 0.0;
-        for (bucket, rate) in histogram.rates().iter().enumerate() {
-            // A bound of zero or below holds the requests that took no time at all.
-            let end = histogram.le().get(bucket).map_or(f64::INFINITY, |le| le.max(0.0));
-            let first = self.0.partition_point(|edge| *edge <= begin);
-            let last = self.0.partition_point(|edge| *edge < end);
-            let mut lower = begin;
-            for class in first..=last {
-                let upper = if class == last { end } else { self.0[class] };
-                let share = if first == last {
-                    1.0
-                } else if end.is_finite() {
-                    (upper - lower) / (end - begin)
-                } else {
-                    // Nothing tells how far beyond the last bound these requests lie.
-                    f64::from(u8::from(class == first))
-                };
-                parts.push(Part {
-                    bucket,
-                    class,
-                    lower,
-                    upper,
-                    total: rate.get(),
-                    share,
-                    lowest: class == first,
-                    highest: class == last,
-                });
-                lower = upper;
+    /// The label, if requests are told apart by one.
+    pub fn label(&self) -> Option<&ByLabel> {
+        self.by.as_ref()
+    }
+
+    /// Whether work is counted.
+    pub fn has_work(&self) -> bool {
+        self.has_work
+    }
+
+    /// How many classes there are.
+    pub fn requests(&self) -> usize {
+        self.edges.classes() * self.by.as_ref().map_or(1, |by| by.values.len() + 1)
+    }
+
+    /// How many columns there are.
+    pub fn columns(&self) -> usize {
+        self.requests() + usize::from(self.has_work)
+    }
+
+    /// What each column counts.
+    pub fn iter(&self) -> impl Iterator<Item = Column<'_>> {
+        let durations = self.edges.classes();
+        (0..self.columns()).map(move |column| {
+            if column >= self.requests() {
+                return Column::Work;
             }
-            begin = end;
+            let value = self.by.as_ref().and_then(|by| by.values.get(column / durations));
+            let le = self.edges.as_slice().get(column % durations).copied();
+            Column::Requests { value: value.map(String::as_str), le }
+        })
+    }
+
+    /// Requests per second by class and work per second, and the edges that cut a bucket which had requests.
+    pub(super) fn sort(&self, group: &Group) -> Sorted {
+        let durations = self.edges.classes();
+        let mut sorted = Sorted { rates: vec![0.0; self.columns()], inexact: Vec::new() };
+        for histogram in &group.histograms {
+            let value = self.by.as_ref().map_or(0, |by| {
+                let value = histogram.labels().get(&by.label);
+                by.values.iter().position(|v| Some(v) == value).unwrap_or(by.values.len())
+            });
+            let split = self.edges.sort(histogram);
+            for (total, rate) in sorted.rates[value * durations..].iter_mut().zip(&split.rates) {
+                *total += rate;
+            }
+            sorted.inexact.extend(split.inexact);
         }
-        parts
+        if self.has_work {
+            sorted.rates[self.requests()] = group.work.map_or(0.0, |work| work.get());
+        }
+        sorted
     }
 }
 
-/// Class rates of one histogram.
+/// Column rates of one group.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sorted {
-    /// Requests per second in each class.
+    /// Per second, column by column.
     pub(super) rates: Vec<f64>,
     /// Edges that cut a bucket in which there were requests.
     pub(super) inexact: Vec<f64>,
 }
 
-/// The piece of one bucket that falls into one class.
-struct Part {
-    bucket: usize,
-    class: usize,
-    lower: f64,
-    upper: f64,
-    /// Requests per second in the whole bucket.
-    total: f64,
-    /// This piece's share of the bucket's width.
-    share: f64,
-    lowest: bool,
-    highest: bool,
-}
-
-/// How far the split leaves the linear one, 0 to 1, and towards which end of each bucket.
-enum Shift {
-    None,
-    Down(f64),
-    Up(f64),
-}
-
-impl Shift {
-    /// The least shift under which the durations may add up to `busy` seconds a second.
-    fn demanded_by(busy: f64, parts: &[Part]) -> Self {
-        let sum = |amount: &dyn Fn(&Part) -> f64| parts.iter().map(amount).sum::<f64>();
-        let least = sum(&|p| p.total * p.share * p.lower);
-        if busy < least {
-            let lowest = sum(&|p| if p.lowest { p.total * p.lower } else { 0.0 });
-            return Self::Down(((least - busy) / (least - lowest)).min(1.0));
-        }
-        // Requests beyond the last bound may last for any time: they can explain any sum.
-        let most = sum(&|p| if p.total * p.share > 0.0 { p.total * p.share * p.upper } else { 0.0 });
-        if busy > most {
-            let highest = sum(&|p| if p.highest && p.total > 0.0 { p.total * p.upper } else { 0.0 });
-            return Self::Up(((busy - most) / (highest - most)).min(1.0));
-        }
-        Self::None
-    }
-
-    /// Requests per second in this piece.
-    fn apply(&self, part: &Part) -> f64 {
-        let (shift, end) = match self {
-            Self::None => (0.0, false),
-            Self::Down(shift) => (*shift, part.lowest),
-            Self::Up(shift) => (*shift, part.highest),
-        };
-        part.total * ((1.0 - shift) * part.share + if end { shift } else { 0.0 })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::load::Labels;
-    use crate::units::Rate;
-
-    fn histogram(le: &[f64], rates: &[f64], busy: Option<f64>) -> HistogramRates {
-        let rates = rates.iter().map(|r| Rate::new(*r).unwrap()).collect();
-        HistogramRates::new(Labels::new(), le.to_vec(), rates, busy.map(|b| Rate::new(b).unwrap())).unwrap()
-    }
-
-    fn edges(edges: &[f64]) -> Edges {
-        Edges::new(edges.to_vec()).unwrap()
-    }
+    use crate::load::{HistogramRates, Labels};
+    use crate::units::{Rate, Span};
 
     #[test]
-    fn edges_that_are_bounds_sort_exactly() {
-        let sorted = edges(&[0.1, 1.0]).sort(&histogram(&[0.1, 0.4, 1.0], &[5.0, 3.0, 2.0, 1.0], None));
-        assert_eq!(sorted, Sorted { rates: vec![5.0, 5.0, 1.0], inexact: vec![] });
-    }
-
-    #[test]
-    fn an_edge_inside_a_bucket_splits_it_by_width_and_is_reported() {
-        let sorted = edges(&[0.25]).sort(&histogram(&[0.1, 0.4], &[0.0, 3.0, 0.0], None));
-        assert_eq!(sorted.inexact, [0.25]);
-        assert!((sorted.rates[0] - 1.5).abs() < 1e-12 && (sorted.rates[1] - 1.5).abs() < 1e-12);
-    }
-
-    #[test]
-    fn an_edge_in_an_empty_bucket_is_not_reported() {
-        let sorted = edges(&[0.25]).sort(&histogram(&[0.1, 0.4], &[7.0, 0.0, 0.0], None));
-        assert_eq!(sorted, Sorted { rates: vec![7.0, 0.0], inexact: vec![] });
-    }
-
-    /// Requests of 0.4 ms in a histogram whose first bound is 100 ms: the linear split would say that half of them take
-    /// over 50 ms, and the sum of durations knows better.
-    #[test]
-    fn the_sum_of_durations_overrules_an_impossible_split() {
-        let fast = histogram(&[0.1], &[1000.0, 0.0], Some(0.4));
-        let sorted = edges(&[0.01, 0.05]).sort(&fast);
-        assert!(sorted.rates[0] > 980.0, "{:?}", sorted.rates);
-        let slow = histogram(&[0.1], &[1000.0, 0.0], Some(99.0));
-        let sorted = edges(&[0.01, 0.05]).sort(&slow);
-        assert!(sorted.rates[2] > 940.0, "{:?}", sorted.rates);
-    }
-
-    #[test]
-    fn beyond_the_last_bound_requests_count_in_the_first_class_there() {
-        let sorted = edges(&[1.0, 30.0]).sort(&histogram(&[1.0], &[1.0, 4.0], None));
-        assert_eq!(sorted, Sorted { rates: vec![1.0, 4.0, 0.0], inexact: vec![30.0] });
-    }
-
-    #[test]
-    fn edges_must_be_positive_and_ascend() {
-        assert_eq!(Edges::new(vec![0.0]), Err(EdgesError::NotPositive(0.0)));
-        assert_eq!(Edges::new(vec![0.2, 0.1]), Err(EdgesError::NotAscending(0.2, 0.1)));
-        assert!(matches!(Edges::new(vec![f64::NAN]), Err(EdgesError::NotPositive(_))));
-        assert_eq!(Edges::new((1..=65).map(f64::from).collect()), Err(EdgesError::TooMany(65)));
-    }
-
-    #[test]
-    fn a_class_includes_its_upper_edge() {
-        let sorted = edges(&[0.1]).sort(&histogram(&[0.1], &[3.0, 1.0], None));
-        assert_eq!(sorted.rates, [3.0, 1.0]);
-    }
-
-    #[test]
-    fn requests_that_took_no_time_are_the_fastest() {
-        let sorted = edges(&[0.1]).sort(&histogram(&[-1.0, 0.0, 0.1], &[0.0, 2.0, 3.0, 1.0], Some(0.5)));
-        assert_eq!(sorted.rates, [5.0, 1.0]);
-    }
-
-    proptest! {
-        /// No request is lost or made up, whatever the edges and the sum.
-        #[test]
-        fn sorting_keeps_every_request(
-            bounds in proptest::collection::btree_set(0u32..1000, 0..8),
-            cuts in proptest::collection::btree_set(1u32..1200, 0..6),
-            rates in proptest::collection::vec(0.0..100.0f64, 9),
-            busy in proptest::option::of(0.0..1e6f64),
-        ) {
-            let le: Vec<f64> = bounds.iter().map(|b| f64::from(*b) / 100.0).collect();
-            let cuts: Vec<f64> = cuts.iter().map(|c| f64::from(*c) / 100.0).collect();
-            let given = histogram(&le, &rates[..=le.len()], busy);
-            let sorted = edges(&cuts).sort(&given);
-            prop_assert!((sorted.rates.iter().sum::<f64>() - given.total()).abs() < 1e-6);
-            prop_assert!(sorted.rates.iter().all(|r| *r >= -1e-9));
-        }
+    fn values_with_classes_of_their_own_are_counted_apart_and_the_others_together() {
+        let routes = ByLabel { label: "route".into(), values: vec!["/buy".into(), "/list".into()] };
+        let classes = Classes::by_duration(Edges::new(vec![0.1]).unwrap()).and_label(routes).and_work();
+        let histogram = |route: &str, fast, slow| {
+            let labels = Labels::from([("route".to_owned(), route.to_owned())]);
+            let rates = [fast, slow].map(|r| Rate::new(r).unwrap()).to_vec();
+            HistogramRates::new(labels, vec![0.1], rates, None).unwrap()
+        };
+        let group = Group {
+            histograms: vec![
+                histogram("/list", 1.0, 2.0),
+                histogram("/a", 4.0, 8.0),
+                histogram("/buy", 16.0, 32.0),
+                histogram("/b", 64.0, 128.0),
+            ],
+            work: Rate::new(7.0).ok(),
+            ..Group::empty(Span::from_secs(1))
+        };
+        assert_eq!(classes.sort(&group).rates, [16.0, 32.0, 1.0, 2.0, 68.0, 136.0, 7.0]);
+        let columns: Vec<Column<'_>> = classes.iter().collect();
+        assert_eq!(columns.len(), classes.columns());
+        assert_eq!(columns[1], Column::Requests { value: Some("/buy"), le: None });
+        assert_eq!(columns[4], Column::Requests { value: None, le: Some(0.1) });
+        assert_eq!(columns[6], Column::Work);
     }
 }

@@ -12,16 +12,20 @@
 
 mod classes;
 mod counters;
+mod edges;
 mod error;
+mod fit;
 mod offered;
 mod reading;
 mod sample;
 mod weights;
 
-pub use classes::{Edges, EdgesError};
+pub use classes::{ByLabel, Classes, Column};
 pub use counters::{Counters, ReadyPods};
+pub use edges::{Edges, EdgesError};
 pub use error::ReadingError;
-pub use offered::{ClassLoad, Congestion, Load, NothingCompletes};
+pub use fit::{Ambiguity, Cost, CostFit, FitClass, FitReport, FitSample, FitSettings, Score, Scores};
+pub use offered::{ClassLoad, Congestion, Load, NothingCompletes, WORK};
 pub use reading::{HistogramCounts, Reading};
 pub use sample::{Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
-pub use weights::{FixedWeights, MAX_WEIGHT, WeightsError};
+pub use weights::{MAX_WEIGHT, Weights, WeightsError};

@@ -8,12 +8,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::classes::Column;
 use super::sample::{Group, Sample};
-use super::weights::FixedWeights;
+use super::weights::Weights;
 use crate::units::{MetricsQps, Rate};
 
 /// Share of requests turned away above which a sample is congested. Below it a few clients meet their own quota.
 const REJECTED_SHARE: f64 = 0.01;
+
+/// Share of the cores that they may use, above which pods work as hard as they can: what waits outside does not show.
+const SATURATED_SHARE: f64 = 0.95;
 
 /// A queue grows when more requests stay than complete by this share...
 const GROWTH_SHARE: f64 = 0.05;
@@ -48,9 +52,16 @@ pub struct NothingCompletes {
     pub in_flight: f64,
 }
 
-/// One duration class.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// The `value` of the column that counts work, such as tokens.
+pub const WORK: &str = "(work)";
+
+/// One class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassLoad {
+    /// The value of the label that requests are told apart by; none where there is no such label, and for all values that
+    /// share their classes. [`WORK`] for work per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     /// Upper edge in seconds; none for the last class.
     pub le: Option<f64>,
     /// Completed requests per second.
@@ -73,6 +84,11 @@ pub enum Congestion {
         /// By how many per second.
         rate: f64,
     },
+    /// The pods use all the CPU that they may.
+    Saturated {
+        /// Share of it.
+        utilization: f64,
+    },
     /// Requests leave the pods without completing.
     Abandoned {
         /// How many per second.
@@ -86,11 +102,7 @@ impl Load {
     ///
     /// # Errors
     /// When requests are inside the pods and none completes, so that nothing tells what they cost.
-    pub fn of(
-        sample: &Sample,
-        weights: &FixedWeights,
-        usual_cost: Option<f64>,
-    ) -> Result<Self, NothingCompletes> {
+    pub fn of(sample: &Sample, weights: &Weights, usual_cost: Option<f64>) -> Result<Self, NothingCompletes> {
         offered(sample, weights, usual_cost)
     }
 
@@ -104,8 +116,13 @@ impl Load {
 /// What one group served and was asked for beyond that.
 struct Part {
     pods: f64,
-    /// Completed requests per second by class.
+    /// Completed requests per second by class, and work.
     rates: Vec<f64>,
+    /// Completed requests per second.
+    requests: f64,
+    /// Cores used by pods of which it is known how many they may use, and that number.
+    cpu: f64,
+    cores: f64,
     /// Counting variance of the completed MetricsQPS.
     variance: f64,
     /// Requests per second that arrived and did not complete.
@@ -123,10 +140,13 @@ struct Part {
 }
 
 impl Part {
-    fn empty(classes: usize) -> Self {
+    fn empty(columns: usize) -> Self {
         Self {
             pods: 0.0,
-            rates: vec![0.0; classes],
+            rates: vec![0.0; columns],
+            requests: 0.0,
+            cpu: 0.0,
+            cores: 0.0,
             variance: 0.0,
             unserved: 0.0,
             drained: 0.0,
@@ -139,20 +159,20 @@ impl Part {
         }
     }
 
-    fn of(group: &Group, weights: &FixedWeights, inexact: &mut Vec<f64>) -> Self {
-        let mut part = Self { pods: f64::from(group.pods), ..Self::empty(weights.edges().classes()) };
-        for histogram in &group.histograms {
-            let sorted = weights.edges().sort(histogram);
-            for (total, rate) in part.rates.iter_mut().zip(&sorted.rates) {
-                *total += rate;
-            }
-            inexact.extend(sorted.inexact);
-        }
+    fn of(group: &Group, weights: &Weights, inexact: &mut Vec<f64>) -> Self {
+        let mut part = Self { pods: f64::from(group.pods), ..Self::empty(weights.classes().columns()) };
+        let sorted = weights.classes().sort(group);
+        part.rates = sorted.rates;
+        part.requests = weights.requests(&part.rates);
+        inexact.extend(sorted.inexact);
         let window = group.window.as_secs_f64();
         if window > 0.0 {
             part.variance = weights.variance(&part.rates) / window;
             part.change = group.in_flight.map_or(0.0, |in_flight| in_flight.change);
             part.growth = part.change / window;
+        }
+        if let (Some(cpu), Some(cores)) = (group.cpu, group.cores_per_pod) {
+            (part.cpu, part.cores) = (cpu.get(), cores.get() * part.pods);
         }
         part.rejected = group.rejected.map_or(0.0, Rate::get);
         part.in_flight = group.in_flight.map_or(0.0, |in_flight| in_flight.now);
@@ -175,11 +195,11 @@ impl Part {
     }
 
     fn completed(&self) -> f64 {
-        self.rates.iter().sum()
+        self.requests
     }
 
     /// MetricsQPS, where an unserved request counts at `cost`.
-    fn offered(&self, weights: &FixedWeights, cost: f64) -> f64 {
+    fn offered(&self, weights: &Weights, cost: f64) -> f64 {
         weights.weigh(&self.rates) - self.drained_metricsqps + self.unserved * cost
     }
 
@@ -189,6 +209,9 @@ impl Part {
             *total += rate * share;
         }
         self.pods += other.pods * share;
+        self.requests += other.requests * share;
+        self.cpu += other.cpu * share;
+        self.cores += other.cores * share;
         self.variance += other.variance * share;
         self.unserved += other.unserved * share;
         self.drained += other.drained * share;
@@ -216,18 +239,17 @@ impl Part {
         if self.abandoned > GROWTH_SHARE * completed && -self.change > GROWTH_SIGMAS * noise {
             signs.push(Congestion::Abandoned { rate: self.abandoned });
         }
+        if self.cpu > SATURATED_SHARE * self.cores {
+            signs.push(Congestion::Saturated { utilization: self.cpu / self.cores });
+        }
         signs
     }
 }
 
-fn offered(
-    sample: &Sample,
-    weights: &FixedWeights,
-    usual_cost: Option<f64>,
-) -> Result<Load, NothingCompletes> {
-    let classes = weights.edges().classes();
+fn offered(sample: &Sample, weights: &Weights, usual_cost: Option<f64>) -> Result<Load, NothingCompletes> {
+    let columns = weights.classes().columns();
     let mut inexact = Vec::new();
-    let mut fresh = Part::empty(classes);
+    let mut fresh = Part::empty(columns);
     let mut silent = Vec::new();
     for group in &sample.groups {
         if group.tells() {
@@ -237,7 +259,7 @@ fn offered(
         }
     }
     let cost = cost(&fresh, weights, usual_cost)?;
-    let mut total = Part::empty(classes);
+    let mut total = Part::empty(columns);
     total.add(&fresh, 1.0);
     for part in silent {
         let share = if fresh.pods > 0.0 { part.pods / fresh.pods } else { 0.0 };
@@ -249,18 +271,19 @@ fn offered(
     }
     inexact.sort_by(f64::total_cmp);
     inexact.dedup();
-    let edges = weights.edges().as_slice();
-    let class = |(i, rate): (usize, &f64)| ClassLoad {
-        le: edges.get(i).copied(),
-        rate: Rate::saturating(*rate),
-        weight: weights.weights()[i],
+    let column = |(i, column): (usize, Column<'_>)| {
+        let (rate, weight) = (Rate::saturating(total.rates[i]), weights.weights()[i]);
+        match column {
+            Column::Requests { value, le } => ClassLoad { value: value.map(str::to_owned), le, rate, weight },
+            Column::Work => ClassLoad { value: Some(WORK.to_owned()), le: None, rate, weight },
+        }
     };
     Ok(Load {
         metricsqps: MetricsQps::saturating(total.offered(weights, cost)),
         standard_error: MetricsQps::saturating(total.variance.sqrt()),
         completed: Rate::saturating(total.completed()),
         offered: Rate::saturating(total.completed() - total.drained + total.unserved),
-        classes: total.rates.iter().enumerate().map(class).collect(),
+        classes: weights.classes().iter().enumerate().map(column).collect(),
         inexact_edges: inexact,
         congestion: fresh.congestion(),
     })
@@ -268,7 +291,7 @@ fn offered(
 
 /// Mean weight of a completed request. Where none completed, those that arrive count as they usually do; if that is not
 /// known either, or others have been waiting since before, the load is not known.
-fn cost(fresh: &Part, weights: &FixedWeights, usual: Option<f64>) -> Result<f64, NothingCompletes> {
+fn cost(fresh: &Part, weights: &Weights, usual: Option<f64>) -> Result<f64, NothingCompletes> {
     let completed = fresh.completed();
     let nobody_waits = fresh.in_flight == 0.0 && fresh.rejected == 0.0;
     let all_are_new = fresh.in_flight - fresh.change < 1.0 || fresh.rejected > 0.0;
@@ -283,11 +306,11 @@ fn cost(fresh: &Part, weights: &FixedWeights, usual: Option<f64>) -> Result<f64,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Edges, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA};
+    use crate::load::{Classes, Edges, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA};
     use crate::units::{Span, Time};
 
-    fn weights() -> FixedWeights {
-        FixedWeights::new(Edges::new(vec![0.1]).unwrap(), &[1.0, 5.0]).unwrap()
+    fn weights() -> Weights {
+        Weights::new(Classes::by_duration(Edges::new(vec![0.1]).unwrap()), &[1.0, 5.0]).unwrap()
     }
 
     fn group(fast: f64, slow: f64) -> Group {
@@ -298,9 +321,11 @@ mod tests {
             window: Span::from_secs(10),
             histograms: vec![HistogramRates::new(Labels::new(), vec![0.1], rates, None).unwrap()],
             cpu: None,
+            requested_per_pod: None,
             cores_per_pod: None,
             in_flight: None,
             rejected: None,
+            work: None,
         }
     }
 

@@ -53,6 +53,9 @@ pub struct Group {
     /// CPU used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cores>,
+    /// CPU that one pod asked for: what its utilization is a share of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_per_pod: Option<Cores>,
     /// CPU that one pod may use at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cores_per_pod: Option<Cores>,
@@ -62,6 +65,9 @@ pub struct Group {
     /// Requests turned away for lack of capacity, per second, where a counter tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Rate>,
+    /// What comes with the requests and is paid for beside them, such as tokens, per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Rate>,
 }
 
 /// Requests that are being served or queued.
@@ -94,9 +100,11 @@ impl Group {
             window,
             histograms: Vec::new(),
             cpu: None,
+            requested_per_pod: None,
             cores_per_pod: None,
             in_flight: None,
             rejected: None,
+            work: None,
         }
     }
 

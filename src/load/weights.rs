@@ -1,16 +1,17 @@
 //! What a request of each duration class costs, relative to a request of weight 1.
 
-use super::classes::Edges;
+use super::classes::Classes;
 
 /// Largest weight that is taken for meant: a request that costs a million others is a batch job.
 pub const MAX_WEIGHT: f64 = 1e6;
 
-/// Weights typed by hand: one a class, none negative, one at least above zero.
+/// One weight a class, none negative, one at least above zero.
 ///
-/// CudgX's five are the customary start: 0.1 below 10 ms, 0.5 below 50 ms, 2 below 100 ms, 4 below 500 ms, else 8.
+/// Typed by hand CudgX's five are the customary start: 0.1 below 10 ms, 0.5 below 50 ms, 2 below 100 ms, 4 below 500 ms,
+/// else 8. Fitted ones are in units of the workload's mean request.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FixedWeights {
-    edges: Edges,
+pub struct Weights {
+    classes: Classes,
     weights: Vec<f64>,
 }
 
@@ -18,11 +19,9 @@ pub struct FixedWeights {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum WeightsError {
     /// Not one weight a class.
-    #[error("{edges} edges make {expected} classes, but there are {found} weights")]
+    #[error("{expected} classes take as many weights, and there are {found}")]
     Count {
-        /// How many edges there are.
-        edges: usize,
-        /// One more.
+        /// How many classes there are.
         expected: usize,
         /// How many weights there are.
         found: usize,
@@ -35,15 +34,14 @@ pub enum WeightsError {
     AllZero,
 }
 
-impl FixedWeights {
-    /// One weight for each class that `edges` make.
+impl Weights {
+    /// One weight for each column of `classes`.
     ///
     /// # Errors
     /// When there is not one weight a class, when one is not between 0 and 10^6, or when all are zero.
-    pub fn new(edges: Edges, weights: &[f64]) -> Result<Self, WeightsError> {
-        if weights.len() != edges.classes() {
-            let (expected, found) = (edges.classes(), weights.len());
-            return Err(WeightsError::Count { edges: expected - 1, expected, found });
+    pub fn new(classes: Classes, weights: &[f64]) -> Result<Self, WeightsError> {
+        if weights.len() != classes.columns() {
+            return Err(WeightsError::Count { expected: classes.columns(), found: weights.len() });
         }
         if let Some(&weight) = weights.iter().find(|w| !(0.0..=MAX_WEIGHT).contains(*w)) {
             return Err(WeightsError::NotAWeight(weight));
@@ -51,15 +49,15 @@ impl FixedWeights {
         if weights.iter().all(|w| *w == 0.0) {
             return Err(WeightsError::AllZero);
         }
-        Ok(Self { edges, weights: weights.to_vec() })
+        Ok(Self { classes, weights: weights.to_vec() })
     }
 
-    /// The classes' edges.
-    pub fn edges(&self) -> &Edges {
-        &self.edges
+    /// What is weighed.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
     }
 
-    /// One weight a class.
+    /// One weight a column.
     pub fn weights(&self) -> &[f64] {
         &self.weights
     }
@@ -69,8 +67,25 @@ impl FixedWeights {
         self.weights.iter().zip(rates).map(|(w, r)| w * r).sum()
     }
 
-    /// Counting variance of MetricsQPS over one second: Σ w_b² · r_b, as each class is a Poisson count.
+    /// Requests per second in these column rates.
+    pub(super) fn requests(&self, rates: &[f64]) -> f64 {
+        rates[..self.classes.requests()].iter().sum()
+    }
+
+    /// Counting variance of MetricsQPS over one second: Σ w_b² · r_b, as each class is a Poisson count. Work comes in lumps,
+    /// as much with each request as the mean one has.
     pub(super) fn variance(&self, rates: &[f64]) -> f64 {
-        self.weights.iter().zip(rates).map(|(w, r)| w * w * r).sum()
+        let requests = self.requests(rates);
+        let weighed = self.weights.iter().zip(rates).enumerate();
+        weighed
+            .map(|(column, (weight, rate))| {
+                let lump = if column < self.classes.requests() {
+                    1.0
+                } else {
+                    rate / requests.max(f64::MIN_POSITIVE)
+                };
+                weight * weight * rate * lump
+            })
+            .sum()
     }
 }

@@ -243,7 +243,9 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Edges, FixedWeights, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
+    use crate::load::{
+        Classes, Edges, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample, Weights,
+    };
     use crate::units::Rate;
 
     fn at(seconds: i64) -> Time {
@@ -266,7 +268,7 @@ mod tests {
             max_replicas: 20,
             mode,
             interval: Span::from_secs(15),
-            weights: FixedWeights::new(Edges::new(vec![]).unwrap(), &[1.0]).unwrap(),
+            weights: Weights::new(Classes::by_duration(Edges::new(vec![]).unwrap()), &[1.0]).unwrap(),
             capacity: MetricsQps::new(10.0).unwrap(),
         })
     }
@@ -281,9 +283,11 @@ mod tests {
                 HistogramRates::new(Labels::new(), vec![], vec![Rate::new(*rate).unwrap()], None).unwrap(),
             ],
             cpu: None,
+            requested_per_pod: None,
             cores_per_pod: None,
             in_flight: None,
             rejected: None,
+            work: None,
         };
         let groups = rates.iter().map(group).collect();
         Sample { schema: SAMPLE_SCHEMA, at: at(seconds), pods, groups }

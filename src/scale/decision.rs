@@ -208,6 +208,9 @@ impl fmt::Display for Congestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejecting { share } => write!(f, "{:.1} % of requests are turned away", share * 100.0),
+            Self::Saturated { utilization } => {
+                write!(f, "the pods use {:.0} % of the CPU that they may", utilization * 100.0)
+            }
             Self::Abandoned { rate } => write!(f, "{rate:.1} requests a second leave without completing"),
             Self::QueueGrowing { rate } => write!(f, "the queue grows by {rate:.1} requests a second"),
         }

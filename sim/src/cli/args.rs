@@ -1,6 +1,7 @@
 //! What can be asked for.
 
 use clap::{Parser, Subcommand, ValueEnum};
+use plimsoll::load::FitSettings;
 use plimsoll::units::{Cores, Percent, Span};
 
 use crate::cluster::{Balancer, ClusterConfig, StartUp};
@@ -21,6 +22,41 @@ pub(super) enum Command {
     /// Replay a request trace under several policies and compare them
     #[command(after_long_help = POLICIES)]
     Run(Run),
+    /// Learn what requests of each duration cost from recorded samples
+    #[command(after_long_help = SAMPLES)]
+    Fit(Fit),
+}
+
+const SAMPLES: &str = "\
+Samples, plain or .gz, as plimsoll-adapter record writes them
+  timestamp_s,pods,cpu_cores,le_0.005,…,le_+Inf[,cores_per_pod,in_flight,rejected]
+A row tells of the window that ends at its timestamp: pods, cores that they used, and requests per second by duration, not
+cumulative. Rows that show congestion are not learned from.
+
+Examples
+  plimsoll-sim fit --samples checkout.csv
+  plimsoll-sim fit --samples checkout.csv --json - | jq .weights";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Fit {
+    /// Recorded samples
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) samples: std::path::PathBuf,
+    /// Write JSON to this file, or in place of the table to standard output (-)
+    #[arg(long, value_name = "-|FILE")]
+    pub(super) json: Option<String>,
+    /// Time after which a sample counts half
+    #[arg(long, value_name = "T", default_value_t = FitSettings::default().half_life)]
+    half_life: Span,
+    /// A request that lasts longer may cost less: do not expect otherwise
+    #[arg(long)]
+    unordered: bool,
+}
+
+impl Fit {
+    pub(super) fn settings(&self) -> FitSettings {
+        FitSettings { half_life: self.half_life.max(Span::from_secs(1)), ordered: !self.unordered }
+    }
 }
 
 /// All policies. What most people have is shown at two targets, so that the table is no comparison of single points.

@@ -4,36 +4,40 @@
 //! message that says where and what to do; a reader that closes its pipe is no error.
 
 mod args;
+mod costs;
+mod output;
 mod table;
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use plimsoll::units::Span;
 
+use crate::costs::learn;
 use crate::replay::{Progress, Stage, replay};
 use crate::report::Report;
+use crate::samples::Samples;
 use crate::scenario::ReplayError;
-use crate::trace::Trace;
+use crate::trace::{Trace, TraceError};
 use args::{Args, Command, Run};
+use output::{Output, Unwritable};
 
 /// Events, in all passes over the trace, from which a bar shows how far it is: a few seconds.
 const LONG: u64 = 5_000_000;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let Args { command: Command::Run(run) } = Args::parse();
-    match execute(&run) {
+    let Args { command } = Args::parse();
+    match execute(&command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Where nobody reads errors there is nobody to tell.
             let _ = writeln!(io::stderr(), "plimsoll-sim: {error:#}");
-            let wrong_input = error.is::<ReplayError>() || error.is::<Unwritable>();
+            let wrong_input =
+                error.is::<ReplayError>() || error.is::<TraceError>() || error.is::<Unwritable>();
             ExitCode::from(if wrong_input { 2 } else { 1 })
         }
     }
@@ -45,45 +49,21 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }
 
-fn execute(run: &Run) -> anyhow::Result<()> {
-    // Before the run: who waited for it should not learn only then that there is no such folder.
-    let file = match run.json.as_deref() {
-        None | Some("-") => None,
-        Some(path) => Some((path, create(path)?)),
-    };
-    let report = simulate(run)?;
-    let json = || serde_json::to_string_pretty(&report).map(|text| text + "\n");
-    let mut out = io::stdout().lock();
-    if run.json.as_deref() == Some("-") {
-        return Ok(out.write_all(json()?.as_bytes())?);
+fn execute(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(run) => {
+            let output = Output::open(run.json.as_deref())?;
+            let report = simulate(run)?;
+            output.write(&report, || table::render(&report))
+        }
+        Command::Fit(fit) => {
+            let output = Output::open(fit.json.as_deref())?;
+            let samples = Samples::open(&fit.samples)?;
+            let names = samples.classes().to_vec();
+            let learned = learn(samples, fit.settings())?;
+            output.write(&learned, || costs::render(&names, &learned))
+        }
     }
-    let printed = out.write_all(table::render(&report).as_bytes());
-    if let Some((path, file)) = file {
-        fill(file, &json()?).with_context(|| path.to_owned())?;
-    }
-    Ok(printed?)
-}
-
-/// A file that the report cannot go to.
-#[derive(Debug, thiserror::Error)]
-#[error("--json {path}: cannot be written")]
-struct Unwritable {
-    path: String,
-    source: io::Error,
-}
-
-/// The file as it is, so that a run that fails leaves an older report alone.
-fn create(path: &str) -> Result<File, Unwritable> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    file.map_err(|source| Unwritable { path: path.to_owned(), source })
-}
-
-fn fill(mut file: File, text: &str) -> io::Result<()> {
-    // Devices and pipes have no length.
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
-    file.write_all(text.as_bytes())
 }
 
 /// Everything but the output.

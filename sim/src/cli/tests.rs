@@ -4,8 +4,10 @@ use super::*;
 
 fn run(arguments: &[&str]) -> Run {
     let words = ["plimsoll-sim", "run"].iter().chain(arguments);
-    let Args { command: Command::Run(run) } = Args::parse_from(words);
-    run
+    match Args::parse_from(words).command {
+        Command::Run(run) => run,
+        Command::Fit(_) => unreachable!("it says run"),
+    }
 }
 
 /// The first thing that a newcomer sees. Every number follows from the seed, given the functions of the platform's

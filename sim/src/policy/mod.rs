@@ -25,10 +25,10 @@ mod plimsoll;
 mod target;
 
 use ::plimsoll::hpa::{Pod, PodUsage};
-use ::plimsoll::load::{FixedWeights, Sample};
+use ::plimsoll::load::{Sample, Weights};
 use ::plimsoll::units::{Cores, Percent, Span, Time};
 
-use crate::fit::pods_for;
+use crate::history::pods_for;
 use crate::profile::Profile;
 use knobs::Knobs;
 pub use target::Target;
@@ -74,7 +74,7 @@ pub struct Basis<'a> {
     /// The trace.
     pub profile: &'a Profile,
     /// What the duration classes weigh.
-    pub weights: &'a FixedWeights,
+    pub weights: &'a Weights,
     /// CPU of one pod; above zero.
     pub cores: Cores,
     /// Share of its cores that a pod at target uses, at the trace's mean mix; above zero.

@@ -1,7 +1,7 @@
 //! Claims about what policies can be asked for.
 
 use super::*;
-use crate::fit::Fit;
+use crate::history::History;
 use crate::scenario::Scenario;
 use crate::trace::{Trace, TraceOptions};
 
@@ -11,7 +11,7 @@ fn target(text: &str) -> Result<String, String> {
     let trace = Trace::shop(options);
     let profile = Profile::of(&trace).unwrap();
     let scenario = Scenario::with_share("70%".parse().unwrap());
-    let fit = Fit::of(&trace, &profile, &scenario.cluster, scenario.share).unwrap();
+    let fit = History::of(&trace, &profile, &scenario.cluster, scenario.share).unwrap();
     let basis = Basis {
         profile: &profile,
         weights: &fit.weights,

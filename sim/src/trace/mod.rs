@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use plimsoll::units::Span;
 
 pub use error::TraceError;
+pub(crate) use rows::Rows;
+
 pub use options::{TraceOptions, Window, WindowError};
 
 use crate::cluster::Request;

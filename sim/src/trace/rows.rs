@@ -13,11 +13,14 @@ use super::{TraceError, Window};
 /// Offsets beyond this are taken for a mistake in the unit: a century.
 const MAX_SECONDS: f64 = 3.2e9;
 
+/// Amounts beyond this are taken for nonsense.
+const MAX_AMOUNT: f64 = 1e15;
+
 /// A first offset beyond this is taken for a date.
 const YEAR: Span = Span::from_secs(366 * 86_400);
 
 /// A CSV file, and the row that was read last.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     path: PathBuf,
     reader: csv::Reader<Box<dyn Read + Send>>,
     header: StringRecord,
@@ -26,7 +29,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Opens the file and reads its header.
-    pub(super) fn open(path: &Path) -> Result<Self, TraceError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, TraceError> {
         let failed = |source| TraceError::Io { path: path.to_owned(), source };
         let file = BufReader::new(File::open(path).map_err(failed)?);
         let compressed = path.extension().is_some_and(|e| e == "gz");
@@ -41,12 +44,12 @@ impl Rows {
     }
 
     /// The columns' names.
-    pub(super) fn header(&self) -> &StringRecord {
+    pub(crate) fn header(&self) -> &StringRecord {
         &self.header
     }
 
     /// Reads the next row; false at the end.
-    pub(super) fn next(&mut self) -> Result<bool, TraceError> {
+    pub(crate) fn next(&mut self) -> Result<bool, TraceError> {
         if !self.read()? {
             return Ok(false);
         }
@@ -82,12 +85,12 @@ impl Rows {
     }
 
     /// An error about the row as a whole.
-    pub(super) fn row_error(&self, found: String, expected: String) -> TraceError {
+    pub(crate) fn row_error(&self, found: String, expected: String) -> TraceError {
         TraceError::Content { path: self.path.clone(), line: self.line(), column: None, found, expected }
     }
 
     /// An error about one value of the row.
-    pub(super) fn value_error(&self, column: usize, expected: impl Into<String>) -> TraceError {
+    pub(crate) fn value_error(&self, column: usize, expected: impl Into<String>) -> TraceError {
         TraceError::Content {
             path: self.path.clone(),
             line: self.line(),
@@ -98,7 +101,7 @@ impl Rows {
     }
 
     /// A length of time in seconds, not negative.
-    pub(super) fn seconds(&self, column: usize) -> Result<Span, TraceError> {
+    pub(crate) fn seconds(&self, column: usize) -> Result<Span, TraceError> {
         let number = self.row.get(column).and_then(|text| text.parse::<f64>().ok());
         number
             .filter(|n| (0.0..=MAX_SECONDS).contains(n))
@@ -109,7 +112,7 @@ impl Rows {
     /// The instant of the first row, in seconds from the trace's beginning.
     ///
     /// What comes long after that, and after the window's beginning, is a date: nobody meant to replay the years before.
-    pub(super) fn first_instant(&self, window: Window) -> Result<Span, TraceError> {
+    pub(crate) fn first_instant(&self, window: Window) -> Result<Span, TraceError> {
         let at = self.seconds(0)?;
         if at - window.from <= YEAR {
             return Ok(at);
@@ -123,8 +126,21 @@ impl Rows {
         Err(self.value_error(0, expected))
     }
 
+    /// A number that is not negative, such as a rate.
+    pub(crate) fn amount(&self, column: usize) -> Result<f64, TraceError> {
+        let number = self.row.get(column).and_then(|text| text.parse::<f64>().ok());
+        number
+            .filter(|n| (0.0..=MAX_AMOUNT).contains(n))
+            .ok_or_else(|| self.value_error(column, "a number that is not negative, such as 12.5"))
+    }
+
+    /// As [`Self::amount`]; none where the field is empty.
+    pub(crate) fn amount_if_any(&self, column: usize) -> Result<Option<f64>, TraceError> {
+        if self.row.get(column).is_some_and(str::is_empty) { Ok(None) } else { self.amount(column).map(Some) }
+    }
+
     /// A number of requests.
-    pub(super) fn count(&self, column: usize) -> Result<u64, TraceError> {
+    pub(crate) fn count(&self, column: usize) -> Result<u64, TraceError> {
         let number = self.row.get(column).and_then(|text| text.parse::<u64>().ok());
         number
             .filter(|n| *n < 1 << 53)

@@ -6,7 +6,7 @@
 //! another. That history is the trace itself, which flatters every policy equally: the other targets know its mean
 //! too.
 
-use plimsoll::load::{Edges, EdgesError, FixedWeights, WeightsError};
+use plimsoll::load::{Classes, Edges, EdgesError, Weights, WeightsError};
 use plimsoll::units::{Cores, Percent, Span, Time};
 
 use crate::cluster::{Cluster, ClusterConfig, LE, StartUp};
@@ -20,17 +20,17 @@ pub const MAX_PODS: u32 = 100_000;
 
 /// What can be learned from a workload's history.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fit {
+pub struct History {
     /// What a request of each duration class needs, relative to the mean request. The classes are the buckets of the
     /// pods' histograms. A class that no request fell into weighs what the class below it does.
-    pub weights: FixedWeights,
+    pub weights: Weights,
     /// Pod-hours, if in every minute there were just the pods that its work takes at the share, one at least.
     pub ideal_pod_hours: f64,
 }
 
 /// A trace that nothing can be learned from.
 #[derive(Debug, thiserror::Error)]
-pub enum FitError {
+pub enum HistoryError {
     /// It is wrong.
     #[error(transparent)]
     Trace(#[from] TraceError),
@@ -60,7 +60,7 @@ pub enum FitError {
     },
 }
 
-impl Fit {
+impl History {
     /// Plays the trace through pods like those of `config`, as many in each minute as its work takes when each uses
     /// `share` of its cores.
     ///
@@ -71,7 +71,7 @@ impl Fit {
         profile: &Profile,
         config: &ClusterConfig,
         share: Percent,
-    ) -> Result<Self, FitError> {
+    ) -> Result<Self, HistoryError> {
         Self::of_with(trace, profile, config, share, |_| ())
     }
 
@@ -85,13 +85,13 @@ impl Fit {
         config: &ClusterConfig,
         share: Percent,
         mut played: impl FnMut(Span),
-    ) -> Result<Self, FitError> {
+    ) -> Result<Self, HistoryError> {
         if profile.cpu_seconds <= 0.0 {
-            return Err(FitError::NoCpu(trace.to_string()));
+            return Err(HistoryError::NoCpu(trace.to_string()));
         }
         let most = pods_for(profile.peak_minute, config.cores, share);
         if most > MAX_PODS {
-            return Err(FitError::TooManyPods {
+            return Err(HistoryError::TooManyPods {
                 trace: trace.to_string(),
                 at: trace.options().window.from + profile.peak_at,
                 cores: profile.peak_minute.get(),
@@ -102,7 +102,7 @@ impl Fit {
             ClusterConfig { start_up: StartUp::Fixed(Span::ZERO), concurrency: None, ..config.clone() };
         let cores = config.cores;
         let mut cluster = Cluster::new(config, Time::EPOCH, 1);
-        let mut classes = Classes::default();
+        let mut classes = Played::default();
         let mut arrivals = trace.arrivals()?;
         let mut minute = Vec::new();
         let mut until = Span::ZERO;
@@ -121,7 +121,7 @@ impl Fit {
         // The last requests too: without them a trace would lose those that take longest.
         cluster.advance_with(Time::EPOCH + Span::MAX, |done| classes.add(done.sojourn, done.cpu));
         let edges = Edges::new(LE.to_vec())?;
-        let weights = FixedWeights::new(edges, &classes.weights())?;
+        let weights = Weights::new(Classes::by_duration(edges), &classes.weights())?;
         Ok(Self { weights, ideal_pod_hours: pod_minutes as f64 / 60.0 })
     }
 }
@@ -133,9 +133,9 @@ pub fn pods_for(work: Cores, cores_per_pod: Cores, share: Percent) -> u32 {
 
 /// Requests, and the CPU-seconds that they needed, by duration.
 #[derive(Default)]
-struct Classes([(u64, f64); LE.len() + 1]);
+struct Played([(u64, f64); LE.len() + 1]);
 
-impl Classes {
+impl Played {
     fn add(&mut self, duration: Span, cpu: Span) {
         let class = &mut self.0[LE.partition_point(|le| *le < duration.as_secs_f64())];
         class.0 += 1;
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_mean_request_weighs_one_and_an_empty_class_what_the_one_below_does() {
-        let mut classes = Classes::default();
+        let mut classes = Played::default();
         for _ in 0..3 {
             classes.add(ms(20), ms(250));
         }
