@@ -11,7 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hpa::Behavior;
-use crate::load::{Classes, Edges, Weights as ClassWeights};
+use crate::load::{
+    Classes, Edges, FitSettings, Fitting, LatencyObjective as LateAt, Weighing, Weights as ClassWeights,
+};
 use crate::units::{MetricsQps, Percent, Quantity, Span};
 
 /// The wish for one workload: what to scale, within which bounds, by which load, towards which target.
@@ -126,6 +128,9 @@ pub struct Load {
     /// A counter of arrivals in front of the workload (ingress, mesh, load balancer).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered: Option<Series>,
+    /// A counter of what comes with the requests and is paid for beside them, such as tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Series>,
     /// What a request of each duration class costs.
     #[serde(default)]
     pub weights: Weights,
@@ -219,13 +224,50 @@ pub enum Weights {
 
 impl Default for Weights {
     fn default() -> Self {
-        Self::Fit(Fit {})
+        Self::Fit(Fit::default())
     }
 }
 
-/// Settings of the fit: none yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Fit {}
+/// How weights are learned. Nothing need be said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Fit {
+    /// Upper edges of all classes but the last, in seconds, ascending. Default: the histogram's own bounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edges: Option<Vec<f64>>,
+    /// A label of the histogram that tells kinds of requests apart which last equally long and cost unlike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_label: Option<FitLabel>,
+    /// Time after which a sample counts half.
+    pub half_life: Span,
+    /// Whether a request that lasts longer is thought not to cost less, until the data say otherwise.
+    pub ordered: bool,
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        let FitSettings { half_life, ordered } = FitSettings::default();
+        Self { edges: None, by_label: None, half_life, ordered }
+    }
+}
+
+/// Classes by the value of a label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FitLabel {
+    /// Its name, e.g. `route`.
+    pub name: String,
+    /// The most values that get classes of their own, those in which most time is spent; 1 to 11. All others share theirs.
+    #[serde(default = "most_values")]
+    pub most: usize,
+}
+
+fn most_values() -> usize {
+    5
+}
+
+/// Most values of a label that get classes of their own.
+const MOST_VALUES: usize = 11;
 
 /// Weights typed by hand. Without edges and weights: CudgX's five classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -237,11 +279,14 @@ pub struct Fixed {
     /// One weight a class: one more than there are edges.
     #[serde(default = "cudgx_weights")]
     pub weights: Vec<f64>,
+    /// What a unit of `load.work` weighs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<f64>,
 }
 
 impl Default for Fixed {
     fn default() -> Self {
-        Self { edges: cudgx_edges(), weights: cudgx_weights() }
+        Self { edges: cudgx_edges(), weights: cudgx_weights(), work: None }
     }
 }
 
@@ -373,10 +418,21 @@ pub struct Checked {
     pub mode: Mode,
     /// Time between two samples.
     pub interval: Span,
-    /// What each duration class weighs.
-    pub weights: ClassWeights,
-    /// MetricsQPS that one ready pod should carry; above zero.
-    pub capacity: MetricsQps,
+    /// How requests are weighed.
+    pub weighing: Weighing,
+    /// What one ready pod should carry.
+    pub target: CapacityTarget,
+}
+
+/// What one ready pod should carry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CapacityTarget {
+    /// So much MetricsQPS; above zero.
+    Given(MetricsQps),
+    /// As much as takes this share of its CPU request.
+    CpuUtilization(Percent),
+    /// As much as keeps a latency objective.
+    Latency(LateAt),
 }
 
 impl Spec {
@@ -390,16 +446,16 @@ impl Spec {
         self.refuse_unsupported(&mut wrong);
         let interval = self.load.check_source(&mut wrong);
         self.load.check_series(&mut wrong);
-        let weights = self.load.check_weights(&mut wrong);
-        let capacity = self.target.check(&mut wrong);
-        match (interval, weights, capacity) {
-            (Some(interval), Some(weights), Some(capacity)) if wrong.0.is_empty() => Ok(Checked {
+        let weighing = self.load.check_weights(&mut wrong);
+        let target = self.target.check(&mut wrong);
+        match (interval, weighing, target) {
+            (Some(interval), Some(weighing), Some(target)) if wrong.0.is_empty() => Ok(Checked {
                 min_replicas: self.min_replicas,
                 max_replicas: self.max_replicas,
                 mode: self.mode,
                 interval,
-                weights,
-                capacity,
+                weighing,
+                target,
             }),
             _ => Err(InvalidSpec(wrong.0)),
         }
@@ -470,7 +526,7 @@ impl Load {
     }
 
     fn check_series(&self, wrong: &mut Wrong) {
-        let named = [("inFlight", &self.in_flight), ("rejected", &self.rejected)];
+        let named = [("inFlight", &self.in_flight), ("rejected", &self.rejected), ("work", &self.work)];
         let mut names = vec![("spec.load.histogram".to_owned(), &self.histogram)];
         for (field, series) in named {
             if let Some(series) = series {
@@ -492,42 +548,96 @@ impl Load {
         }
     }
 
-    fn check_weights(&self, wrong: &mut Wrong) -> Option<ClassWeights> {
-        let field = "spec.load.weights";
+    fn check_weights(&self, wrong: &mut Wrong) -> Option<Weighing> {
         match &self.weights {
-            Weights::Fit(_) => {
-                wrong.not_yet(field, "weights are not fitted; use `fixed: {}` for the default classes");
-                None
-            }
-            Weights::Fixed(Fixed { edges, weights }) => {
-                let edges = Edges::new(edges.clone())
-                    .map_err(|e| wrong.add(format!("{field}.fixed.edges"), e.to_string()))
-                    .ok()?;
-                ClassWeights::new(Classes::by_duration(edges), weights)
-                    .map_err(|e| wrong.add(format!("{field}.fixed.weights"), e.to_string()))
-                    .ok()
-            }
+            Weights::Fit(fit) => fit.check(self.work.is_some(), wrong).map(Weighing::Fitted),
+            Weights::Fixed(fixed) => fixed.check(self.work.is_some(), wrong).map(Weighing::Given),
         }
     }
 }
 
+impl Fit {
+    fn check(&self, has_work: bool, wrong: &mut Wrong) -> Option<Fitting> {
+        let field = "spec.load.weights.fit";
+        let edges = match &self.edges {
+            Some(edges) => Some(check_edges(edges, field, wrong)?),
+            None => None,
+        };
+        if self.half_life < Span::from_secs(600) {
+            wrong.add(format!("{field}.halfLife"), format!("{} is less than 10m", self.half_life));
+        }
+        if let Some(label) = &self.by_label {
+            if label.name.is_empty() || label.name == "le" {
+                wrong
+                    .add(format!("{field}.byLabel.name"), "must name a label of the histogram other than le");
+            }
+            if !(1..=MOST_VALUES).contains(&label.most) {
+                wrong.add(format!("{field}.byLabel.most"), format!("must be 1 to {MOST_VALUES}"));
+            }
+        }
+        Some(Fitting {
+            edges,
+            by_label: self.by_label.as_ref().map(|label| (label.name.clone(), label.most)),
+            has_work,
+            settings: FitSettings { half_life: self.half_life, ordered: self.ordered },
+        })
+    }
+}
+
+impl Fixed {
+    fn check(&self, has_work: bool, wrong: &mut Wrong) -> Option<ClassWeights> {
+        let field = "spec.load.weights.fixed";
+        let edges = check_edges(&self.edges, field, wrong)?;
+        if has_work != self.work.is_some() {
+            wrong.add(
+                format!("{field}.work"),
+                "must say what a unit of spec.load.work weighs, if there is one",
+            );
+            return None;
+        }
+        if self.weights.len() != edges.classes() {
+            let (found, expected) = (self.weights.len(), edges.classes());
+            let message =
+                format!("{} edges make {expected} classes, but there are {found} weights", self.edges.len());
+            wrong.add(format!("{field}.weights"), message);
+            return None;
+        }
+        let classes = Classes::by_duration(edges);
+        let classes = if has_work { classes.and_work() } else { classes };
+        let weights: Vec<f64> = self.weights.iter().copied().chain(self.work).collect();
+        ClassWeights::new(classes, &weights)
+            .map_err(|e| wrong.add(format!("{field}.weights"), e.to_string()))
+            .ok()
+    }
+}
+
+fn check_edges(edges: &[f64], field: &str, wrong: &mut Wrong) -> Option<Edges> {
+    Edges::new(edges.to_vec()).map_err(|e| wrong.add(format!("{field}.edges"), e.to_string())).ok()
+}
+
 impl Target {
-    fn check(&self, wrong: &mut Wrong) -> Option<MetricsQps> {
+    fn check(&self, wrong: &mut Wrong) -> Option<CapacityTarget> {
         match self {
             Self::MetricsQpsPerPod(quantity) if quantity.as_milli() > 0 => {
-                MetricsQps::new(quantity.as_f64()).ok()
+                MetricsQps::new(quantity.as_f64()).ok().map(CapacityTarget::Given)
             }
             Self::MetricsQpsPerPod(quantity) => {
                 wrong.add("spec.target.metricsQPSPerPod", format!("{quantity} is not above zero"));
                 None
             }
-            Self::CpuUtilization(_) => {
-                wrong.not_yet("spec.target.cpuUtilization", "it takes fitted weights; use metricsQPSPerPod");
-                None
-            }
-            Self::Latency(_) => {
-                wrong.not_yet("spec.target.latency", "capacity is not learned; use metricsQPSPerPod");
-                None
+            Self::CpuUtilization(percent) => match Percent::new(f64::from(*percent)) {
+                Ok(share) if *percent > 0 => Some(CapacityTarget::CpuUtilization(share)),
+                _ => {
+                    wrong.add("spec.target.cpuUtilization", "must be 1 to 100 percent of the CPU request");
+                    None
+                }
+            },
+            Self::Latency(LatencyObjective { quantile, seconds }) => {
+                let limit = Span::from_secs_f64(*seconds);
+                LateAt::new(*quantile, limit)
+                    .map(CapacityTarget::Latency)
+                    .map_err(|e| wrong.add("spec.target.latency", e.to_string()))
+                    .ok()
             }
         }
     }
@@ -578,8 +688,20 @@ mod tests {
         let checked = spec.check().unwrap();
         assert_eq!(spec.mode, Mode::Observe);
         assert_eq!((checked.min_replicas, checked.interval), (1, Span::from_secs(15)));
-        assert_eq!(checked.weights.classes().edges().as_slice(), [0.01, 0.05, 0.1, 0.5]);
-        assert_eq!(checked.capacity.get(), 120.0);
+        let Weighing::Given(weights) = checked.weighing else { panic!("weights are given") };
+        assert_eq!(weights.classes().edges().as_slice(), [0.01, 0.05, 0.1, 0.5]);
+        assert_eq!(checked.target, CapacityTarget::Given(MetricsQps::new(120.0).unwrap()));
+    }
+
+    #[test]
+    fn weights_are_fitted_unless_they_are_given() {
+        let mut spec = minimal();
+        spec["load"] = json!({"histogram": "d", "work": {"metric": "tokens_total"}});
+        spec["target"] = json!({"cpuUtilization": 70});
+        let checked = serde_json::from_value::<Spec>(spec).unwrap().check().unwrap();
+        let fitting = Fitting { has_work: true, ..Fitting::default() };
+        assert_eq!(checked.weighing, Weighing::Fitted(fitting));
+        assert_eq!(checked.target, CapacityTarget::CpuUtilization(Percent::new(70.0).unwrap()));
     }
 
     #[test]
@@ -591,14 +713,31 @@ mod tests {
         let weights = |w| refused(&["load", "weights", "fixed"], w);
         assert_eq!(weights(json!({"edges": [0.2, 0.1]})), ["spec.load.weights.fixed.edges"]);
         assert_eq!(weights(json!({"edges": [0.1]})), ["spec.load.weights.fixed.weights"]);
+        let fit = |f| refused(&["load", "weights"], json!({"fit": f}));
+        assert_eq!(fit(json!({"edges": [0.0]})), ["spec.load.weights.fit.edges"]);
+        assert_eq!(fit(json!({"halfLife": "1m"})), ["spec.load.weights.fit.halfLife"]);
+        assert_eq!(fit(json!({"byLabel": {"name": "le"}})), ["spec.load.weights.fit.byLabel.name"]);
+        assert_eq!(
+            fit(json!({"byLabel": {"name": "route", "most": 12}})),
+            ["spec.load.weights.fit.byLabel.most"]
+        );
+        let work = json!({"metric": "tokens_total"});
+        assert_eq!(refused(&["load", "work"], work), ["spec.load.weights.fixed.work"]);
+        for percent in [0, 101] {
+            let target = json!({"cpuUtilization": percent});
+            assert_eq!(refused(&["target"], target), ["spec.target.cpuUtilization"]);
+        }
+        let latency = |quantile, seconds| {
+            refused(&["target"], json!({"latency": {"quantile": quantile, "seconds": seconds}}))
+        };
+        assert_eq!(latency(1.0, 0.3), ["spec.target.latency"]);
+        assert_eq!(latency(0.99, 0.0), ["spec.target.latency"]);
         let source = json!({"scrape": {"interval": "10ms"}});
         assert_eq!(refused(&["load", "source"], source), ["spec.load.source.scrape.interval"]);
     }
 
     #[test]
     fn what_this_version_cannot_honour_is_refused_and_not_ignored() {
-        assert_eq!(refused(&["target"], json!({"cpuUtilization": 70})), ["spec.target.cpuUtilization"]);
-        assert_eq!(refused(&["load", "weights"], json!({"fit": {}})), ["spec.load.weights"]);
         assert_eq!(refused(&["forecast"], json!({"quantile": 0.95})), ["spec.forecast"]);
         assert_eq!(refused(&["actuation"], json!("Scale")), ["spec.actuation"]);
         let missing = json!({"holdFor": "10m", "then": {"atLeast": 10}});
@@ -611,7 +750,7 @@ mod tests {
     fn all_that_is_wrong_is_told_at_once() {
         let mut spec = minimal();
         spec["minReplicas"] = json!(0);
-        spec["target"] = json!({"cpuUtilization": 70});
+        spec["target"] = json!({"cpuUtilization": 700});
         let spec: Spec = serde_json::from_value(spec).unwrap();
         assert_eq!(spec.check().unwrap_err().0.len(), 2);
     }

@@ -48,7 +48,11 @@ fn decision(outcome: Outcome) -> Decision {
         mode: Mode::Auto,
         min_replicas: 1,
         max_replicas: 10,
-        capacity: Capacity { per_pod: MetricsQps::new(5.0).unwrap(), source: CapacitySource::Given },
+        capacity: Some(Capacity {
+            per_pod: MetricsQps::new(5.0).unwrap(),
+            interval: None,
+            source: CapacitySource::Given,
+        }),
         evidence: Some(Evidence { sampled_at: SAMPLED, pods: Pods::default() }),
         outcome,
     }
@@ -63,6 +67,9 @@ fn desired() -> Decision {
         load: Load {
             metricsqps: MetricsQps::new(8.6).unwrap(),
             standard_error: MetricsQps::ZERO,
+            raw: MetricsQps::new(8.6).unwrap(),
+            weights: plimsoll::load::WeightsInForce::Given,
+            borne_out: None,
             completed: Rate::new(8.6).unwrap(),
             offered: Rate::new(8.6).unwrap(),
             classes: vec![],

@@ -53,6 +53,12 @@ impl Edges {
         &self.0
     }
 
+    /// As many of them, evenly chosen, as make `classes` classes at most.
+    pub(super) fn thinned(&self, classes: usize) -> Self {
+        let keep = classes.saturating_sub(1).min(self.0.len());
+        Self((1..=keep).map(|i| self.0[i * self.0.len() / (keep + 1)]).collect())
+    }
+
     /// How many classes they make: one more than there are edges.
     pub fn classes(&self) -> usize {
         self.0.len() + 1

@@ -10,14 +10,21 @@
 //! pods, offered instead of served) is inferred in [`Load::of`], so that a recorded sample can be judged again
 //! by a newer version. Nothing here takes an unknown for a zero.
 
+mod borne_out;
 mod classes;
+mod cost;
 mod counters;
 mod edges;
 mod error;
 mod fit;
+mod labels;
+mod latency;
+mod learner;
+mod model;
 mod offered;
 mod reading;
 mod sample;
+mod versions;
 mod weights;
 
 pub use classes::{ByLabel, Classes, Column};
@@ -25,7 +32,10 @@ pub use counters::{Counters, ReadyPods};
 pub use edges::{Edges, EdgesError};
 pub use error::ReadingError;
 pub use fit::{Ambiguity, Cost, CostFit, FitClass, FitReport, FitSample, FitSettings, Score, Scores};
-pub use offered::{ClassLoad, Congestion, Load, NothingCompletes, WORK};
+pub use latency::{LatencyCapacity, LatencyLimit, LatencyObjective, LatencyObjectiveError};
+pub use model::{CpuCost, Fitting, LoadModel, Unknown, Weighing};
+pub use offered::{ClassLoad, Congestion, Load, NothingCompletes, WORK, WeightsInForce};
 pub use reading::{HistogramCounts, Reading};
 pub use sample::{Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
+pub use versions::{Change, Version};
 pub use weights::{MAX_WEIGHT, Weights, WeightsError};

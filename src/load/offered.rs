@@ -28,10 +28,18 @@ const GROWTH_SIGMAS: f64 = 3.0;
 /// The load that a sample shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// The offered load, each request counted by its weight.
+    /// The offered load, each request counted by its weight: as an estimate of what requests cost at present, or, from
+    /// [`Load::of`], just as they were counted.
     pub metricsqps: MetricsQps,
-    /// Standard error of `metricsqps` from counting alone: √(Σ w² r / window).
+    /// Standard error of `metricsqps`; from [`Load::of`] that of counting alone, √(Σ w² r / window).
     pub standard_error: MetricsQps,
+    /// The offered load just as it was counted.
+    pub raw: MetricsQps,
+    /// Whose weights these are.
+    pub weights: WeightsInForce,
+    /// What the classes' work was multiplied by, since CPU bore out so much of it; none where CPU was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub borne_out: Option<f64>,
     /// Requests that completed, per second.
     pub completed: Rate,
     /// Requests that arrived, per second.
@@ -42,6 +50,22 @@ pub struct Load {
     pub inexact_edges: Vec<f64>,
     /// Why the load may be larger than it looks; empty when nothing says so.
     pub congestion: Vec<Congestion>,
+}
+
+/// Whose weights a load was weighed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WeightsInForce {
+    /// The user's.
+    Given,
+    /// Those learned from CPU.
+    Fitted {
+        /// Number of the version.
+        version: u32,
+    },
+    /// None: every request counts what the mean one costs in CPU at present. Weights have not shown yet that they
+    /// do better.
+    CpuPerRequest,
 }
 
 /// Requests are inside the pods, none completes, and nothing tells what they cost: the load is not known.
@@ -278,8 +302,12 @@ fn offered(sample: &Sample, weights: &Weights, usual_cost: Option<f64>) -> Resul
             Column::Work => ClassLoad { value: Some(WORK.to_owned()), le: None, rate, weight },
         }
     };
+    let metricsqps = MetricsQps::saturating(total.offered(weights, cost));
     Ok(Load {
-        metricsqps: MetricsQps::saturating(total.offered(weights, cost)),
+        metricsqps,
+        raw: metricsqps,
+        weights: WeightsInForce::Given,
+        borne_out: None,
         standard_error: MetricsQps::saturating(total.variance.sqrt()),
         completed: Rate::saturating(total.completed()),
         offered: Rate::saturating(total.completed() - total.drained + total.unserved),

@@ -1,7 +1,7 @@
 //! The decision itself.
 
-use crate::load::{Group, Load, NothingCompletes, SAMPLE_SCHEMA, Sample};
-use crate::spec::{Checked, Mode};
+use crate::load::{CpuCost, Group, LatencyCapacity, Load, LoadModel, SAMPLE_SCHEMA, Sample};
+use crate::spec::{CapacityTarget, Checked, Mode};
 use crate::units::{MetricsQps, Span, Time};
 
 use super::decision::{
@@ -24,9 +24,9 @@ const ROUNDING: f64 = 1e-9;
 #[derive(Debug, Clone)]
 pub struct Autoscaler {
     spec: Checked,
+    model: LoadModel,
+    latency: Option<LatencyCapacity>,
     newest: Option<Observed>,
-    /// Mean weight of a request when it was last known.
-    usual_cost: Option<f64>,
     /// Replicas that the load asked for last while nothing held them, and when: what must not be lowered is what was asked
     /// for, be it not there yet. It lapses when the HPA has had the time to follow.
     asked_for: Option<(u32, Time)>,
@@ -40,6 +40,7 @@ pub struct Autoscaler {
 struct Observed {
     evidence: Evidence,
     load: Result<Load, NoOpinion>,
+    capacity: Result<Capacity, NoOpinion>,
     /// Ready pods that neither told a rate nor fell silent.
     warming_up: u32,
 }
@@ -63,12 +64,22 @@ pub enum ObserveError {
 impl Autoscaler {
     /// For a workload whose spec has been checked.
     pub fn new(spec: Checked) -> Self {
-        Self { spec, newest: None, usual_cost: None, asked_for: None, known_until: None, hold_until: None }
+        let latency = match spec.target {
+            CapacityTarget::Latency(objective) => Some(LatencyCapacity::new(objective)),
+            _ => None,
+        };
+        let model = LoadModel::new(spec.weighing.clone());
+        Self { spec, model, latency, newest: None, asked_for: None, known_until: None, hold_until: None }
     }
 
     /// The spec that it decides by.
     pub fn spec(&self) -> &Checked {
         &self.spec
+    }
+
+    /// What it has learned of the load.
+    pub fn model(&self) -> &LoadModel {
+        &self.model
     }
 
     /// Takes a sample.
@@ -85,21 +96,23 @@ impl Autoscaler {
             return Err(ObserveError::NotNewer { last: newest.evidence.sampled_at, given: sample.at });
         }
         let load = self.judge(sample);
-        if let Ok(load) = &load {
-            self.usual_cost = load.mean_cost().or(self.usual_cost);
+        if let (Some(latency), Ok(load)) = (&mut self.latency, &load) {
+            latency.observe(sample, load);
         }
+        let capacity = self.capacity(sample);
         let told: u32 = sample.groups.iter().filter(|g| g.tells()).map(|g| g.pods).sum();
         let pods = sample.pods;
         self.newest = Some(Observed {
             evidence: Evidence { sampled_at: sample.at, pods },
             load,
+            capacity,
             warming_up: pods.ready.saturating_sub(pods.silent).saturating_sub(told),
         });
         Ok(())
     }
 
     /// The load that a sample shows, if it shows enough of it.
-    fn judge(&self, sample: &Sample) -> Result<Load, NoOpinion> {
+    fn judge(&mut self, sample: &Sample) -> Result<Load, NoOpinion> {
         let pods = sample.pods;
         if pods.ready == 0 {
             return Err(NoOpinion::NoReadyPods);
@@ -114,18 +127,38 @@ impl Autoscaler {
         if !tells {
             return Err(NoOpinion::NoRate);
         }
-        let load = Load::of(sample, &self.spec.weights, self.usual_cost);
-        load.map_err(|NothingCompletes { in_flight }| NoOpinion::NothingCompletes { in_flight })
+        Ok(self.model.observe(sample)?)
+    }
+
+    /// What one pod should carry.
+    fn capacity(&self, sample: &Sample) -> Result<Capacity, NoOpinion> {
+        match self.spec.target {
+            CapacityTarget::Given(per_pod) => {
+                Ok(Capacity { per_pod, interval: None, source: CapacitySource::Given })
+            }
+            CapacityTarget::CpuUtilization(share) => {
+                let requested = requested_per_pod(sample).ok_or(NoOpinion::NoCpuRequest)?;
+                capacity_from_cpu(share.as_fraction() * requested, &self.model.cpu_cost()?)
+            }
+            CapacityTarget::Latency(_) => {
+                let windows = self.latency.as_ref().map_or(0.0, LatencyCapacity::windows);
+                let limit = self.latency.as_ref().and_then(LatencyCapacity::limit);
+                let limit = limit.filter(|limit| limit.per_pod.get() > 0.0);
+                let limit = limit.ok_or(NoOpinion::LatencyNotKnown { windows: windows as u64 })?;
+                let interval = limit.too_much.map(|too_much| (limit.per_pod, too_much));
+                Ok(Capacity { per_pod: limit.per_pod, interval, source: CapacitySource::Latency })
+            }
+        }
     }
 
     /// Decides, as of `now`.
     pub fn decide(&mut self, now: Time) -> Decision {
         let outcome = match self.known(now) {
-            Ok((observed, load)) => {
+            Ok((observed, load, capacity)) => {
                 if self.known_until.is_none_or(|until| now - until >= HPA_MEMORY) {
                     self.hold_until = Some(now + HPA_MEMORY);
                 }
-                let desired = self.desired(now, &observed, load);
+                let desired = self.desired(now, &observed, load, capacity.per_pod);
                 if !desired.is_held() {
                     self.asked_for = Some((desired.replicas, now));
                 }
@@ -143,33 +176,40 @@ impl Autoscaler {
             mode: self.spec.mode,
             min_replicas: self.spec.min_replicas,
             max_replicas: self.spec.max_replicas,
-            capacity: Capacity { per_pod: self.spec.capacity, source: CapacitySource::Given },
+            capacity: self.newest.as_ref().and_then(|o| o.capacity.clone().ok()).or_else(|| self.given()),
             evidence: self.newest.as_ref().map(|o| o.evidence),
             outcome,
         }
     }
 
-    fn known(&self, now: Time) -> Result<(Observed, Load), NoOpinion> {
+    /// The capacity that is known before anything was seen.
+    fn given(&self) -> Option<Capacity> {
+        match self.spec.target {
+            CapacityTarget::Given(per_pod) => {
+                Some(Capacity { per_pod, interval: None, source: CapacitySource::Given })
+            }
+            _ => None,
+        }
+    }
+
+    fn known(&self, now: Time) -> Result<(Observed, Load, Capacity), NoOpinion> {
         let observed = self.newest.clone().ok_or(NoOpinion::NoSample)?;
         let (age, limit) = (now - observed.evidence.sampled_at, self.patience());
         if age > limit {
             return Err(NoOpinion::Stale { age, limit });
         }
-        let load = observed.load.clone()?;
-        Ok((observed, load))
+        let (load, capacity) = (observed.load.clone()?, observed.capacity.clone()?);
+        Ok((observed, load, capacity))
     }
 
     fn patience(&self) -> Span {
         self.spec.interval * STALE_INTERVALS
     }
 
-    fn desired(&self, now: Time, observed: &Observed, load: Load) -> Desired {
+    fn desired(&self, now: Time, observed: &Observed, load: Load, per_pod: MetricsQps) -> Desired {
         let Observed { evidence, warming_up, .. } = observed;
-        let reactive = replicas_for(load.metricsqps, self.spec.capacity);
-        let mut steps = Steps::from(
-            reactive,
-            StepKind::Load { metricsqps: load.metricsqps, per_pod: self.spec.capacity },
-        );
+        let reactive = replicas_for(load.metricsqps, per_pod);
+        let mut steps = Steps::from(reactive, StepKind::Load { metricsqps: load.metricsqps, per_pod });
         let current = evidence.pods.replicas;
         if self.spec.mode == Mode::ScaleUpOnly {
             steps.at_least(current, StepKind::ScaleUpOnly);
@@ -199,6 +239,28 @@ impl Autoscaler {
             valid_until: evidence.sampled_at + self.patience(),
         }
     }
+}
+
+/// Cores that a pod has asked for: the mean over the pods of which it is known.
+fn requested_per_pod(sample: &Sample) -> Option<f64> {
+    let known = sample.groups.iter().filter_map(|g| Some((g.requested_per_pod?.get(), f64::from(g.pods))));
+    let (cores, pods) =
+        known.fold((0.0, 0.0), |(cores, all), (each, pods)| (cores + each * pods, all + pods));
+    (cores > 0.0).then(|| cores / pods)
+}
+
+/// C = (allowed − idle) / unit, and the same at the ends of what idle and unit lie between.
+fn capacity_from_cpu(allowed: f64, cost: &CpuCost) -> Result<Capacity, NoOpinion> {
+    let at = |idle: f64, unit: f64| MetricsQps::saturating(((allowed - idle) / unit).max(0.0));
+    let per_pod = at(cost.idle, cost.unit);
+    if per_pod.get() <= 0.0 {
+        return Err(NoOpinion::IdleTooMuch { idle: cost.idle, allowed });
+    }
+    let interval = cost.idle_interval.map(|(least_idle, most_idle)| {
+        let (least_unit, most_unit) = cost.unit_interval.unwrap_or((cost.unit, cost.unit));
+        (at(most_idle, most_unit), at(least_idle, least_unit.max(f64::MIN_POSITIVE)))
+    });
+    Ok(Capacity { per_pod, interval, source: CapacitySource::Cpu })
 }
 
 /// ⌈load / capacity⌉, saturating at what the HPA can count.
@@ -244,7 +306,7 @@ impl Steps {
 mod tests {
     use super::*;
     use crate::load::{
-        Classes, Edges, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample, Weights,
+        Classes, Edges, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample, Weighing, Weights,
     };
     use crate::units::Rate;
 
@@ -268,8 +330,10 @@ mod tests {
             max_replicas: 20,
             mode,
             interval: Span::from_secs(15),
-            weights: Weights::new(Classes::by_duration(Edges::new(vec![]).unwrap()), &[1.0]).unwrap(),
-            capacity: MetricsQps::new(10.0).unwrap(),
+            weighing: Weighing::Given(
+                Weights::new(Classes::by_duration(Edges::new(vec![]).unwrap()), &[1.0]).unwrap(),
+            ),
+            target: CapacityTarget::Given(MetricsQps::new(10.0).unwrap()),
         })
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::load::{Congestion, Load, Pods};
+use crate::load::{Congestion, Load, Pods, Unknown};
 use crate::spec::Mode;
 use crate::units::{MetricsQps, Span, Time};
 
@@ -25,8 +25,8 @@ pub struct Decision {
     pub min_replicas: u32,
     /// Never more replicas than this.
     pub max_replicas: u32,
-    /// What one ready pod should carry.
-    pub capacity: Capacity,
+    /// What one ready pod should carry, once that is known.
+    pub capacity: Option<Capacity>,
     /// The newest sample, if there ever was one.
     pub evidence: Option<Evidence>,
     /// The replicas, or why there is no opinion.
@@ -39,6 +39,10 @@ pub struct Decision {
 pub struct Capacity {
     /// MetricsQPS per ready pod; above zero.
     pub per_pod: MetricsQps,
+    /// What it surely lies between, where it was learned and that is known: a 95 % interval, or for a latency objective the
+    /// largest load that keeps it and the smallest that does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<(MetricsQps, MetricsQps)>,
     /// Where the number comes from.
     pub source: CapacitySource,
 }
@@ -48,6 +52,10 @@ pub struct Capacity {
 pub enum CapacitySource {
     /// The user gave it.
     Given,
+    /// The CPU that a pod may use at the target utilization, and what a request costs.
+    Cpu,
+    /// The largest load at which requests were not too late.
+    Latency,
 }
 
 /// What a decision rests on.
@@ -234,6 +242,29 @@ pub enum NoOpinion {
     },
     /// There is no ready pod to measure.
     NoReadyPods,
+    /// Costs are to be learned from CPU, and no pod shows any.
+    NoCpu,
+    /// Too few samples with CPU yet to say what requests cost.
+    Learning {
+        /// How many there are.
+        samples: u64,
+        /// How many it takes.
+        of: u64,
+    },
+    /// The target is a share of the pods' CPU request, and that is not known.
+    NoCpuRequest,
+    /// A pod that does nothing uses more CPU than the target allows a busy one.
+    IdleTooMuch {
+        /// Cores that it uses.
+        idle: f64,
+        /// Cores that it may.
+        allowed: f64,
+    },
+    /// Too few windows yet to say at which load requests are late.
+    LatencyNotKnown {
+        /// How many there are.
+        windows: u64,
+    },
     /// The newest sample is too old.
     Stale {
         /// Its age.
@@ -250,6 +281,16 @@ pub enum NoOpinion {
     },
 }
 
+impl From<Unknown> for NoOpinion {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::NothingCompletes { in_flight } => Self::NothingCompletes { in_flight },
+            Unknown::NoCpu => Self::NoCpu,
+            Unknown::Learning { samples, of } => Self::Learning { samples, of },
+        }
+    }
+}
+
 impl NoOpinion {
     /// A CamelCase word for labels and conditions.
     pub fn name(&self) -> &'static str {
@@ -259,6 +300,11 @@ impl NoOpinion {
             Self::NoSeries => "NoSeries",
             Self::NothingCompletes { .. } => "NothingCompletes",
             Self::NoReadyPods => "NoReadyPods",
+            Self::NoCpu => "NoCpu",
+            Self::Learning { .. } => "Learning",
+            Self::NoCpuRequest => "NoCpuRequest",
+            Self::IdleTooMuch { .. } => "IdleTooMuch",
+            Self::LatencyNotKnown { .. } => "LatencyNotKnown",
             Self::Stale { .. } => "StaleSample",
             Self::Silent { .. } => "SilentPods",
         }
@@ -277,6 +323,26 @@ impl fmt::Display for NoOpinion {
                 write!(f, "{in_flight} requests are in flight and none completes")
             }
             Self::NoReadyPods => f.write_str("there is no ready pod to measure"),
+            Self::NoCpu => f.write_str(
+                "no pod shows process_cpu_seconds_total, and requests' costs are learned from it: export it, or give weights \
+                 and capacity yourself",
+            ),
+            Self::Learning { samples, of } => {
+                write!(f, "still learning what requests cost: {samples} of {of} samples")
+            }
+            Self::NoCpuRequest => f.write_str(
+                "the target is a share of the pods' CPU request, and it is not known: set one, or give metricsQPSPerPod",
+            ),
+            Self::IdleTooMuch { idle, allowed } => write!(
+                f,
+                "a pod that does nothing uses {idle:.3} cores, and at the target it may use {allowed:.3}: raise the request \
+                 or the target"
+            ),
+            Self::LatencyNotKnown { windows } => write!(
+                f,
+                "it is not known yet at which load requests are late ({windows} windows seen): give metricsQPSPerPod to \
+                 begin with"
+            ),
             Self::Stale { age, limit } => {
                 write!(f, "the newest sample is {:.1} s old, more than {limit}", age.as_secs_f64())
             }

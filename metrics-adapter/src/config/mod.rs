@@ -325,8 +325,12 @@ spec:
         let config = Config::parse(GOOD).unwrap();
         let object = &config.objects[&ObjectKey::new("default", "prometheus")];
         assert_eq!(object.targets.replicas, 1);
-        assert_eq!(object.spec.capacity.get(), 120.0);
-        assert_eq!(object.spec.weights.weights(), [1.0, 4.0, 10.0, 30.0]);
+        let target = plimsoll::spec::CapacityTarget::Given(plimsoll::units::MetricsQps::new(120.0).unwrap());
+        assert_eq!(object.spec.target, target);
+        let plimsoll::load::Weighing::Given(weights) = &object.spec.weighing else {
+            panic!("weights are given")
+        };
+        assert_eq!(weights.weights(), [1.0, 4.0, 10.0, 30.0]);
     }
 
     #[test]

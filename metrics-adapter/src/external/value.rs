@@ -210,7 +210,11 @@ mod tests {
             mode: Mode::Auto,
             min_replicas: 1,
             max_replicas: 10,
-            capacity: Capacity { per_pod: MetricsQps::new(10.0).unwrap(), source: CapacitySource::Given },
+            capacity: Some(Capacity {
+                per_pod: MetricsQps::new(10.0).unwrap(),
+                interval: None,
+                source: CapacitySource::Given,
+            }),
             evidence: Some(Evidence { sampled_at: SAMPLED, pods: Pods::default() }),
             outcome,
         }
@@ -225,6 +229,9 @@ mod tests {
             load: Load {
                 metricsqps,
                 standard_error: MetricsQps::ZERO,
+                raw: metricsqps,
+                weights: plimsoll::load::WeightsInForce::Given,
+                borne_out: None,
                 completed: Rate::ZERO,
                 offered: Rate::ZERO,
                 classes: vec![],

@@ -51,19 +51,17 @@ impl Collector for BoardMetrics {
         };
         gauge(
             "metricsqps",
-            "Offered load: requests per second, each counted by its weight",
+            "Offered load: requests per second times what one costs at present",
             &|_, desired| of(desired, |d| d.load.metricsqps.get()),
         )?;
         gauge("metricsqps_forecast", "Upper bound of the load over the horizon", &|_, desired| {
             of(desired, |d| d.bound.get())
         })?;
-        gauge(
-            "metricsqps_standard_error",
-            "Standard error of the load from counting alone",
-            &|_, desired| of(desired, |d| d.load.standard_error.get()),
-        )?;
+        gauge("metricsqps_standard_error", "Standard error of the load", &|_, desired| {
+            of(desired, |d| d.load.standard_error.get())
+        })?;
         gauge("capacity", "MetricsQPS that one ready pod should carry", &|decision, _| {
-            one(decision.capacity.per_pod.get())
+            decision.capacity.iter().map(|capacity| (vec![], capacity.per_pod.get())).collect()
         })?;
         gauge("replicas", "Replicas by kind", &replicas)?;
         gauge("class_rate", "Completed requests per second by duration class", &|_, desired| {

@@ -1,9 +1,9 @@
 //! `plimsoll`: the HPA that the controller keeps. External `plimsoll-desired-replicas`, AverageValue 1, no tolerance:
 //! what is decided is what is set. The decision is the real one, in mode Auto.
 
-use plimsoll::load::Sample;
+use plimsoll::load::{Sample, Weighing};
 use plimsoll::scale::{Autoscaler, Outcome};
-use plimsoll::spec::{Checked, Mode};
+use plimsoll::spec::{CapacityTarget, Checked, Mode};
 use plimsoll::units::{MetricsQps, Quantity, Time};
 
 use super::controller::{Controller, answer, external};
@@ -26,8 +26,8 @@ pub(super) fn autoscaler(basis: &Basis<'_>, mode: Mode, per_pod: f64) -> Autosca
         max_replicas: basis.bounds.1,
         mode,
         interval: basis.interval,
-        weights: basis.weights.clone(),
-        capacity: MetricsQps::saturating(per_pod),
+        weighing: Weighing::Given(basis.weights.clone()),
+        target: CapacityTarget::Given(MetricsQps::saturating(per_pod)),
     })
 }
 

@@ -28,7 +28,7 @@ use crate::units::{Span, Time};
 use lag::{Lag, Row};
 use ratio::CpuPerRequest;
 use regression::{Prior, Regression};
-use score::Errors;
+pub(super) use score::Errors;
 
 pub use report::{Ambiguity, Cost, FitReport, Scores};
 pub use score::Score;
@@ -265,10 +265,14 @@ impl CostFit {
         &self.best().regression.coefficients()[1..]
     }
 
-    /// What a pod that does nothing and a mean request cost if the classes are not looked at, in cores and core-seconds.
-    pub fn without_classes(&self) -> (f64, f64) {
-        let coefficients = self.qps.regression.coefficients();
-        (coefficients[0], coefficients[1])
+    /// What a pod costs that does nothing if the classes are not looked at, in cores.
+    pub fn idle_without_classes(&self) -> Cost {
+        report::idle_of(&self.qps)
+    }
+
+    /// Mean squared error of the predictions, in cores squared; infinite before there are any.
+    pub fn mean_squared_error(&self) -> f64 {
+        self.best().errors.mean_squared()
     }
 
     /// The mean cost of a request over all that was learned from, in core-seconds; none before there was a request.

@@ -121,7 +121,7 @@ impl FitReport {
         let costs = fit.costs();
         let classes: Vec<Cost> =
             (0..costs.len()).map(|class| Cost { value: costs[class], interval: view.class(class) }).collect();
-        let idle = Cost { value: fit.idle(), interval: view.idle() };
+        let idle = idle_of(best);
         let rivals = fit.qps.errors.mean_squared().min(fit.cpu_per_request.mean_squared());
         Self {
             samples: fit.samples,
@@ -165,12 +165,6 @@ impl View<'_> {
         if typical > 0.0 { self.fit.classes[class].typical * self.cpu() / typical } else { 0.0 }
     }
 
-    fn idle(&self) -> Option<(f64, f64)> {
-        let estimate = self.best.regression.estimate(PODS)?;
-        let is_vague = half(&estimate) * self.best.regression.mean(PODS) > VAGUE_IDLE * self.cpu();
-        (estimate.inflation < COLLINEAR && !is_vague).then(|| interval(&estimate))
-    }
-
     fn class(&self, class: usize) -> Option<(f64, f64)> {
         let estimate = self.best.regression.estimate(class + 1).filter(|_| self.rate(class) > 0.0)?;
         let half = half(&estimate);
@@ -196,6 +190,18 @@ impl View<'_> {
         let load_per_pod = idle.interval.is_none().then_some(Ambiguity::LoadPerPod);
         mix.into_iter().chain(load_per_pod).collect()
     }
+}
+
+/// What a pod costs that does nothing.
+pub(super) fn idle_of(candidate: &Candidate) -> Cost {
+    let regression = &candidate.regression;
+    let value = regression.coefficients()[PODS];
+    let cpu = regression.mean(regression.coefficients().len());
+    let known = |estimate: &Estimate| {
+        let is_vague = half(estimate) * regression.mean(PODS) > VAGUE_IDLE * cpu;
+        estimate.inflation < COLLINEAR && !is_vague
+    };
+    Cost { value, interval: regression.estimate(PODS).filter(known).map(|estimate| interval(&estimate)) }
 }
 
 fn half(estimate: &Estimate) -> f64 {

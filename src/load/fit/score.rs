@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Sums of prediction errors, of which old ones are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub(super) struct Errors {
+pub(in crate::load) struct Errors {
     weight: f64,
     squared: f64,
     absolute: f64,
@@ -14,7 +14,7 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    pub(super) fn add(&mut self, predicted: f64, y: f64, keep: f64) {
+    pub(in crate::load) fn add(&mut self, predicted: f64, y: f64, keep: f64) {
         for sum in [&mut self.weight, &mut self.squared, &mut self.absolute, &mut self.deviations] {
             *sum *= keep;
         }
@@ -27,16 +27,16 @@ impl Errors {
     }
 
     /// Predictions that count.
-    pub(super) fn weight(&self) -> f64 {
+    pub(in crate::load) fn weight(&self) -> f64 {
         self.weight
     }
 
     /// Mean squared error.
-    pub(super) fn mean_squared(&self) -> f64 {
+    pub(in crate::load) fn mean_squared(&self) -> f64 {
         if self.weight > 0.0 { self.squared / self.weight } else { f64::INFINITY }
     }
 
-    pub(super) fn score(&self) -> Option<Score> {
+    pub(in crate::load) fn score(&self) -> Option<Score> {
         let varies = self.weight >= 2.0 && self.deviations > 0.0;
         varies.then(|| Score { r2: 1.0 - self.squared / self.deviations, mae: self.absolute / self.weight })
     }

