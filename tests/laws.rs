@@ -76,7 +76,7 @@ fn readings(pod: &Pod) -> [Reading; 2] {
 
 fn ready<'a>(names: impl IntoIterator<Item = &'a str>, replicas: u32) -> ReadyPods {
     let names: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
-    ReadyPods { names, warming: 0, replicas }
+    ReadyPods { names, replicas, ..ReadyPods::default() }
 }
 
 fn sample(pods: &[Pod]) -> Sample {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::ReadingError;
 use super::reading::Reading;
 use super::sample::{Group, Labels, Pods, SAMPLE_SCHEMA, Sample};
-use crate::units::{Span, Time};
+use crate::units::{Cores, Span, Time};
 
 /// Scrape intervals that a new pod is given before it should have told its load, and after which a histogram that is
 /// gone from a page is gone for good.
@@ -23,8 +23,8 @@ const GRACE_INTERVALS: i64 = 2;
 /// Histograms that are remembered of one pod, those among them that its page no longer shows.
 const MAX_REMEMBERED: usize = 4096;
 
-/// The pods that take requests, and how many are on their way.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The pods that take requests, how many are on their way, and the CPU that each of them has.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReadyPods {
     /// Names of the pods that take requests.
     pub names: BTreeSet<String>,
@@ -32,6 +32,10 @@ pub struct ReadyPods {
     pub warming: u32,
     /// The scale's `spec.replicas`.
     pub replicas: u32,
+    /// CPU that one pod asked for, if known.
+    pub requested_per_pod: Option<Cores>,
+    /// CPU that one pod may use at most, if there is a limit.
+    pub cores_per_pod: Option<Cores>,
 }
 
 /// Turns the readings of one workload's pods into [`Sample`]s. Owned by whoever scrapes.
@@ -103,7 +107,9 @@ impl Counters {
         for pod in self.pods.values() {
             let is_silent = pod.is_silent(at, self.interval);
             silent += u32::from(is_silent);
-            groups.extend(pod.group(self.interval).map(|group| Group { silent: is_silent, ..group }));
+            let ReadyPods { requested_per_pod, cores_per_pod, .. } = *ready;
+            let told = pod.group(self.interval);
+            groups.extend(told.map(|g| Group { silent: is_silent, requested_per_pod, cores_per_pod, ..g }));
         }
         let count = u32::try_from(ready.names.len()).unwrap_or(u32::MAX);
         let pods = Pods { replicas: ready.replicas, ready: count, warming: ready.warming, silent };
@@ -192,7 +198,7 @@ impl Pod {
 mod tests {
     use super::*;
     use crate::load::{HistogramCounts, InFlight};
-    use crate::units::{Cores, Rate};
+    use crate::units::Rate;
 
     const INTERVAL: Span = Span::from_secs(10);
 
@@ -209,7 +215,7 @@ mod tests {
 
     fn ready(names: &[&str]) -> ReadyPods {
         let names: BTreeSet<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        ReadyPods { replicas: names.len() as u32, names, warming: 0 }
+        ReadyPods { replicas: names.len() as u32, names, ..ReadyPods::default() }
     }
 
     fn rates(group: &Group) -> Vec<f64> {
@@ -337,6 +343,25 @@ mod tests {
         assert_eq!(group.cpu, Cores::new(0.5).ok());
         assert_eq!(group.rejected, Rate::new(2.0).ok());
         assert_eq!(group.in_flight, Some(InFlight { now: 4.0, change: -5.0 }));
+    }
+
+    #[test]
+    fn every_group_says_how_much_cpu_its_pod_has_a_silent_one_too() {
+        let mut counters = Counters::new(INTERVAL);
+        for pod in ["a", "b"] {
+            counters.read(pod, page(0, 0.0, 0.0)).unwrap();
+            counters.read(pod, page(10, 70.0, 0.0)).unwrap();
+        }
+        counters.miss("b", at(20));
+        let (requested_per_pod, cores_per_pod) = (Cores::new(0.5).ok(), Cores::new(2.0).ok());
+        let pods = ReadyPods { requested_per_pod, cores_per_pod, ..ready(&["a", "b"]) };
+        let groups = counters.sample(at(20), &pods).groups;
+        assert_eq!((groups.len(), groups[1].silent), (2, true));
+        for group in groups {
+            assert_eq!((group.requested_per_pod, group.cores_per_pod), (requested_per_pod, cores_per_pod));
+        }
+        let unknown = &counters.sample(at(20), &ready(&["a", "b"])).groups[0];
+        assert_eq!((unknown.requested_per_pod, unknown.cores_per_pod), (None, None));
     }
 
     fn routes(seconds: i64, counts: &[(&str, f64)]) -> Reading {

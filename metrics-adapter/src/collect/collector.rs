@@ -168,7 +168,8 @@ impl Collector {
         self.note_absent(absent.unwrap_or_default());
         let names: BTreeSet<String> = targets.ready.into_keys().collect();
         self.faulty.retain(|pod| names.contains(pod));
-        let ready = ReadyPods { names, warming: targets.warming, replicas: targets.replicas };
+        let (warming, replicas) = (targets.warming, targets.replicas);
+        let ready = ReadyPods { names, warming, replicas, ..ReadyPods::default() };
         self.counters.sample(self.scraper.clock.now(), &ready)
     }
 

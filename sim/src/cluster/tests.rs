@@ -157,7 +157,8 @@ fn counters_tell_the_rates_that_arrived() {
         for name in &names {
             counters.read(name, cluster.reading(name).unwrap()).unwrap();
         }
-        sample = Some(counters.sample(cluster.now(), &ReadyPods { names, warming: 0, replicas: 3 }));
+        sample =
+            Some(counters.sample(cluster.now(), &ReadyPods { names, replicas: 3, ..ReadyPods::default() }));
     }
     let groups = sample.unwrap().groups;
     let sum = |rate: &dyn Fn(&plimsoll::load::Group) -> f64| groups.iter().map(rate).sum::<f64>();

@@ -36,7 +36,8 @@ fuzz_target!(|pages: (&str, &str)| {
             Err(_) => counters.miss("pod", at),
         }
     }
-    let ready = ReadyPods { names: BTreeSet::from(["pod".to_owned()]), warming: 0, replicas: 1 };
+    let names = BTreeSet::from(["pod".to_owned()]);
+    let ready = ReadyPods { names, replicas: 1, ..ReadyPods::default() };
     let mut autoscaler = Autoscaler::new(SPEC.check().expect("the spec is right"));
     let sample = counters.sample(NOW + INTERVAL, &ready);
     autoscaler.observe(&sample).expect("it is the first sample");
