@@ -97,6 +97,10 @@ fn wrong_input_ends_with_2_and_says_where() {
         (&["--cpu-share", "0%"], "--cpu-share is 0%: expected more than 0%".to_owned()),
         (&["--cores", "0"], "cores is 0: expected 0.01 to 1024".to_owned()),
         (&["--share", "70.4%"], "share is 70.4%: expected 1% to 100%, in whole percent".to_owned()),
+        (
+            &["--limit", "0.7"],
+            "limit is 0.7: expected 0.01 to 1024, and more than the share of the cores".to_owned(),
+        ),
         (&["--concurrency", "0"], "concurrency is 0: expected at least 1".to_owned()),
         (
             &["--min", "9", "--max", "3"],

@@ -22,7 +22,12 @@ impl Scraper {
     }
 
     pub(crate) fn round(&mut self, cluster: &Cluster) -> Sample {
-        let mut pods = ReadyPods { replicas: cluster.replicas(), ..ReadyPods::default() };
+        let mut pods = ReadyPods {
+            replicas: cluster.replicas(),
+            requested_per_pod: Some(cluster.config().cores),
+            cores_per_pod: Some(cluster.config().usable()),
+            ..ReadyPods::default()
+        };
         for (pod, reading) in cluster.readings() {
             match pod.phase {
                 Phase::Warming { .. } => pods.warming += 1,
@@ -64,7 +69,7 @@ impl MetricsServer {
     }
 }
 
-/// The pods as the HPA lists them. Each requests all the CPU that it may use.
+/// The pods as the HPA lists them.
 pub(crate) fn list(cluster: &Cluster) -> Vec<Pod> {
     let cpu = Quantity::from_milli((cluster.config().cores.get() * 1000.0).round() as i64);
     let pod = |view: crate::cluster::PodView<'_>| {
@@ -114,6 +119,8 @@ impl<T> Delayed<T> {
 
 #[cfg(test)]
 mod tests {
+    use plimsoll::units::Cores;
+
     use super::*;
     use crate::cluster::{ClusterConfig, Request, StartUp};
 
@@ -152,6 +159,18 @@ mod tests {
         cluster.set_replicas(1);
         cluster.set_replicas(0);
         assert!(list(&cluster).iter().all(|pod| pod.deleted));
+    }
+
+    #[test]
+    fn a_sample_tells_what_its_pods_request_and_may_use() {
+        let (cores, limit) = (Cores::saturating(0.5), Cores::saturating(2.0));
+        let config = ClusterConfig { cores, limit: Some(limit), ..ClusterConfig::default() };
+        let (mut cluster, mut scraper) = (Cluster::new(config, START, 1), Scraper::new(Span::from_secs(15)));
+        scraper.round(&cluster);
+        cluster.advance_to(START + Span::from_secs(15));
+        let group = scraper.round(&cluster).groups.remove(0);
+        assert_eq!((group.requested_per_pod, group.cores_per_pod), (Some(cores), Some(limit)));
+        assert_eq!(list(&cluster)[0].containers[0].requests["cpu"], Quantity::from_milli(500));
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
     fn tick(&mut self, now: Time, tick: Tick, work: f64, scenario: &Scenario) {
         let readable = now + scenario.timing.delay;
         match tick {
-            Tick::Minute => self.tally.minute(work, &self.cluster.totals(), scenario.cluster.cores),
+            Tick::Minute => self.tally.minute(work, &self.cluster.totals(), scenario.cluster.usable()),
             Tick::Scrape | Tick::MetricsServer | Tick::Sync if !self.policy.looks() => {}
             Tick::Scrape => self.samples.put(readable, self.scraper.round(&self.cluster)),
             Tick::MetricsServer => self.usages.put(readable, self.metrics_server.round(&self.cluster)),

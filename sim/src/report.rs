@@ -62,8 +62,10 @@ pub struct TraceReport {
 pub struct Assumptions {
     /// Of everything random.
     pub seed: u64,
-    /// CPU of a pod.
+    /// CPU that a pod requests.
     pub cores_per_pod: f64,
+    /// Most CPU that a pod may use.
+    pub limit_cores_per_pod: f64,
     /// Share of its cores that a pod at target uses, in percent.
     pub share_percent: f64,
     /// Fewest replicas.
@@ -126,6 +128,7 @@ impl Report {
             assumptions: Assumptions {
                 seed: scenario.seed,
                 cores_per_pod: scenario.cluster.cores.get(),
+                limit_cores_per_pod: scenario.cluster.usable().get(),
                 share_percent: scenario.share.as_fraction() * 100.0,
                 min_replicas: scenario.min,
                 max_replicas: scenario.max,

@@ -17,7 +17,8 @@ pub struct Scenario {
     pub min: u32,
     /// Most replicas of a policy that scales; at least `min`.
     pub max: u32,
-    /// Share of its cores that a pod at target uses, at the trace's mean mix; at least 1 %, in whole percent.
+    /// Share of the cores that it requests that a pod at target uses, at the trace's mean mix; at least 1 %, in whole
+    /// percent.
     pub share: Percent,
     /// When a request is late.
     pub late: Late,
@@ -61,6 +62,11 @@ impl Scenario {
         let percent = share * 100.0;
         let whole = percent >= 0.5 && (percent - percent.round()).abs() < 1e-9;
         check(whole, "share", self.share.to_string(), "1% to 100%, in whole percent")?;
+        if let Some(limit) = self.cluster.limit {
+            // A pod that may not use that much is never at its target, and no number of pods is enough.
+            let fits = (0.01..=1024.0).contains(&limit.get()) && limit.get() > cores * share;
+            check(fits, "limit", limit.to_string(), "0.01 to 1024, and more than the share of the cores")?;
+        }
         let Late { factor, slack } = self.late;
         check((1.0..=1e6).contains(&factor), "late factor", factor.to_string(), "1 to 10^6")?;
         check(slack >= Span::ZERO, "late slack", slack.to_string(), "not negative")?;

@@ -44,7 +44,7 @@ pub struct Score {
     pub pod_hours: f64,
     /// Full minutes that were replayed.
     pub minutes: u64,
-    /// Minutes in which more CPU work arrived than the ready pods' cores could have done in them.
+    /// Minutes in which more CPU work arrived than the ready pods could have done in them.
     pub short_minutes: u64,
     /// Requests that reached the balancer.
     pub arrived: u64,
@@ -68,7 +68,7 @@ pub struct Score {
     pub latency_p95_s: Option<f64>,
     /// 99 % did.
     pub latency_p99_s: Option<f64>,
-    /// CPU used, of the CPU that the ready pods had, in percent.
+    /// CPU used, of the CPU that the ready pods requested, in percent.
     pub ready_cpu_percent: f64,
     /// How often replicas were added.
     pub scale_ups: u64,
@@ -113,9 +113,9 @@ impl Tally {
         self.late += u64::from(completion.sojourn > self.late_rule.limit(completion.intrinsic()));
     }
 
-    /// A minute is over, in which `arrived` core-seconds of work arrived.
-    pub(crate) fn minute(&mut self, arrived: f64, totals: &Totals, cores: Cores) {
-        let could_do = (totals.ready_pod_seconds - self.ready_before) * cores.get();
+    /// A minute is over, in which `arrived` core-seconds of work arrived. A pod can do `usable` of it.
+    pub(crate) fn minute(&mut self, arrived: f64, totals: &Totals, usable: Cores) {
+        let could_do = (totals.ready_pod_seconds - self.ready_before) * usable.get();
         self.minutes += 1;
         self.short_minutes += u64::from(arrived > could_do);
         self.ready_before = totals.ready_pod_seconds;

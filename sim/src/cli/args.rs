@@ -106,10 +106,13 @@ pub(super) struct Run {
     /// Share of a request's duration that is CPU, where the trace tells durations only; the rest is I/O
     #[arg(long, value_name = "PERCENT", default_value = "50%")]
     cpu_share: Percent,
-    /// CPU of a pod: its request and its limit
+    /// CPU that a pod requests
     #[arg(long, value_name = "N", default_value = "1", value_parser = cores)]
     cores: Cores,
-    /// Share of its cores that a pod at target uses, in whole percent
+    /// Most CPU that a pod may use. Default: what it requests
+    #[arg(long, value_name = "N", value_parser = cores)]
+    limit: Option<Cores>,
+    /// Share of the cores that it requests that a pod at target uses, in whole percent
     #[arg(long, value_name = "PERCENT", default_value = "70%")]
     share: Percent,
     /// Fewest replicas
@@ -178,6 +181,7 @@ impl Run {
         Scenario {
             cluster: ClusterConfig {
                 cores: self.cores,
+                limit: self.limit,
                 concurrency: self.concurrency,
                 balancer: match self.balancer {
                     BalancerName::RoundRobin => Balancer::RoundRobin,

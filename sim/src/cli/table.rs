@@ -65,9 +65,21 @@ fn seconds(latency: Option<f64>) -> String {
 fn heading(report: &Report) -> String {
     let TraceReport { name, window, rate_scale, requests, .. } = &report.trace;
     let trace = &report.trace;
-    let Assumptions { seed, cores_per_pod, min_replicas, max_replicas, startup, balancer, .. } =
-        &report.assumptions;
+    let Assumptions {
+        seed,
+        cores_per_pod,
+        limit_cores_per_pod,
+        min_replicas,
+        max_replicas,
+        startup,
+        balancer,
+        ..
+    } = &report.assumptions;
     let scale = if *rate_scale == 1.0 { String::new() } else { format!(" at {rate_scale} times its rate") };
+    let cpu_limit = match limit_cores_per_pod {
+        limit if limit == cores_per_pod => String::new(),
+        limit => format!(" that may use {limit}"),
+    };
     let limit = match report.assumptions.concurrency {
         Some(limit) => format!(", {limit} requests at most"),
         None => String::new(),
@@ -82,7 +94,7 @@ fn heading(report: &Report) -> String {
     format!(
         "{name}, {window}{scale}: {} with {requests} requests, {:.1} a second.\n\
          Work: {:.1} cores on average, {:.1} in the busiest minute; {:.1} ms of CPU a request. {cpu}\n\
-         Pods: {cores_per_pod} {} each{limit}, ready {startup}{} after creation, {balancer}; {min_replicas} to \
+         Pods: {cores_per_pod} {} each{cpu_limit}{limit}, ready {startup}{} after creation, {balancer}; {min_replicas} to \
          {max_replicas} of them. Seed {seed}.\n\
          Targets: at the mean mix of requests a pod at target uses {} % of its cores, whichever policy it is.\n\
          A prophet with just enough pods in every minute would need {:.1} pod-hours.\n",

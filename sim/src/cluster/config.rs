@@ -14,8 +14,10 @@ const NORMAL_P95: f64 = 1.644_853_626_951_472_7;
 /// What the pods of a [`Cluster`](super::Cluster) are like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterConfig {
-    /// CPU of one pod, both its request and its limit; above zero.
+    /// CPU that one pod requests; above zero.
     pub cores: Cores,
+    /// Most CPU that one pod may use; above zero. None: what it requests.
+    pub limit: Option<Cores>,
     /// Most requests that a pod holds at once, waiting ones included; it answers 429 to others. None: no limit.
     pub concurrency: Option<u32>,
     /// Who gets the next request.
@@ -30,11 +32,19 @@ impl Default for ClusterConfig {
     fn default() -> Self {
         Self {
             cores: Cores::saturating(1.0),
+            limit: None,
             concurrency: None,
             balancer: Balancer::RoundRobin,
             start_up: StartUp::default(),
             seed: 1,
         }
+    }
+}
+
+impl ClusterConfig {
+    /// Most CPU that one pod may use.
+    pub fn usable(&self) -> Cores {
+        self.limit.unwrap_or(self.cores)
     }
 }
 

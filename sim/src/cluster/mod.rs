@@ -269,7 +269,7 @@ impl Cluster {
     fn create(&mut self, created: Time) -> Pod {
         self.created += 1;
         let name = format!("pod-{:05}", self.created);
-        Pod::new(name, created, self.now, self.config.cores.get(), self.config.concurrency)
+        Pod::new(name, created, self.now, self.config.usable().get(), self.config.concurrency)
     }
 
     fn arrive(&mut self, request: &Request) {

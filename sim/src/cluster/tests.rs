@@ -49,6 +49,17 @@ fn a_request_computes_first_and_waits_after() {
 }
 
 #[test]
+fn a_pod_may_use_its_limit_be_it_more_or_less_than_it_requests() {
+    for (limit, used) in [(None, 1.0), (Some(2.0), 2.0), (Some(0.5), 0.5)] {
+        let limit = limit.and_then(|cores| Cores::new(cores).ok());
+        let mut cluster = Cluster::new(ClusterConfig { limit, ..config() }, START, 1);
+        cluster.inject((0..3).map(|_| request(0, 5000, 0)));
+        cluster.advance_to(START + secs(1));
+        assert!((cluster.totals().cpu_seconds - used).abs() < 1e-9, "{limit:?}");
+    }
+}
+
+#[test]
 fn a_new_pod_takes_requests_once_it_is_ready() {
     let mut cluster = Cluster::new(config(), START, 1);
     cluster.set_replicas(2);

@@ -4,8 +4,8 @@
 //! is reconciled, its pods and their CPU. It says how many replicas it wants and nothing else. All but `fixed` work
 //! through [`Hpa`](::plimsoll::hpa::Hpa), the controller's own algorithm.
 //!
-//! Targets are alike by default: at the trace's mean mix of requests, a pod at its target uses the same share of its
-//! cores, whichever policy set the target. What then differs is what the policies can see, and when.
+//! Targets are alike by default: at the trace's mean mix of requests, a pod at its target uses the same share of the
+//! cores that it requests, whichever policy set the target. What then differs is what the policies can see, and when.
 //!
 //! ```text
 //! fixed           as many pods as the busiest minute needs; the best that somebody who knows the future can pin
@@ -75,9 +75,9 @@ pub struct Basis<'a> {
     pub profile: &'a Profile,
     /// What the duration classes weigh.
     pub weights: &'a Weights,
-    /// CPU of one pod; above zero.
+    /// CPU that one pod requests; above zero.
     pub cores: Cores,
-    /// Share of its cores that a pod at target uses, at the trace's mean mix; above zero.
+    /// Share of it that a pod at target uses, at the trace's mean mix; above zero.
     pub share: Percent,
     /// Fewest and most replicas, at least 1.
     pub bounds: (u32, u32),
