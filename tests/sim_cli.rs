@@ -25,7 +25,7 @@ fn json_replaces_the_table_or_goes_to_a_file() {
     }
     let score = &json["policies"][0];
     assert!(score["target_value"].as_f64().unwrap() > 1.0);
-    assert_eq!(score["target_unit"], "MetricsQPS");
+    assert_eq!(score["target_unit"], "% CPU");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.json");
     let out = sim(&[&SHORT[..], &["--json", path.to_str().unwrap()]].concat());
@@ -142,7 +142,7 @@ fn a_trace_without_work_is_named_and_one_long_request_is_enough() {
     let (_folder, path) = trace("a.req.csv", "timestamp_s,duration_s\n0,0\n1,0\n");
     assert_eq!(refused(&["--trace", &path]), format!("plimsoll-sim: {path}: no request needs any CPU\n"));
     let (_folder, path) = trace("a.req.csv", "timestamp_s,duration_s\n0,300\n");
-    let out = sim(&["--trace", &path, "--policy", "plimsoll"]);
+    let out = sim(&["--trace", &path, "--policy", "hpa-metricsqps"]);
     assert!(out.status.success(), "{}", text(&out.stderr));
     assert!(text(&out.stdout).contains("0.00467 MetricsQPS"), "{}", text(&out.stdout));
 }

@@ -151,8 +151,8 @@ impl Learner {
         }
     }
 
-    /// What CPU says that the classes' work of this sample is to be multiplied by.
-    pub(super) fn borne_out(&mut self, in_classes: impl Fn(&Classes) -> Option<FitSample>) -> f64 {
+    /// What the classes' work of this sample is to be multiplied by, and whether its own CPU says so.
+    pub(super) fn borne_out(&mut self, in_classes: impl Fn(&Classes) -> Option<FitSample>) -> (f64, bool) {
         let InForce { weights, .. } = self.in_force();
         let ratio = self.unit.zip(in_classes(weights.classes())).and_then(|(unit, of_pods)| {
             let requests = weights.requests(&of_pods.rates) * of_pods.window.as_secs_f64();
@@ -164,10 +164,10 @@ impl Learner {
             if let Some(ratio) = ratio {
                 self.borne_out.learn(ratio);
             }
-            return self.borne_out.factor();
+        } else {
+            self.per_request = ratio.unwrap_or(self.per_request);
         }
-        self.per_request = ratio.unwrap_or(self.per_request);
-        self.per_request
+        (self.factor_in_force(), ratio.is_some())
     }
 
     /// Relative variance of a single request's cost in these rates, as far as the fit knows costs by now.

@@ -141,8 +141,22 @@ impl LoadModel {
             let of_pods = FitSample::of(sample, weights.classes())?;
             Some(FitSample { rates: vec![weights.weigh(&of_pods.rates)], ..of_pods })
         });
-        let is_busy = utilization(sample).is_some_and(|share| share > KNEE);
-        Ok(self.estimate(sample, load, 1.0, None, is_busy))
+        let is_busy = utilization(sample).is_some_and(|share| share > KNEE) || !load.congestion.is_empty();
+        let borne_out = if is_busy { self.share_that_cpu_explains(sample, weights) } else { None };
+        let trust = match borne_out {
+            // More CPU than usual is no reason to count more than what was typed.
+            Some(share) => Trust { factor: share.min(1.0), is_vouched_for: true },
+            None => Trust { factor: 1.0, is_vouched_for: !is_busy },
+        };
+        Ok(self.estimate(sample, load, trust, None))
+    }
+
+    /// CPU used, of what the MetricsQPS of the same pods usually takes; none while that is not known.
+    fn share_that_cpu_explains(&self, sample: &Sample, weights: &Weights) -> Option<f64> {
+        let of_pods = FitSample::of(sample, weights.classes())?;
+        let cost = self.cpu_cost().ok()?;
+        let usual = cost.unit * weights.weigh(&of_pods.rates);
+        (usual > 0.0).then(|| (of_pods.cpu - cost.idle * of_pods.pods).max(0.0) / usual)
     }
 
     fn observe_fitted(&mut self, sample: &Sample, fitting: &Fitting) -> Result<Load, Unknown> {
@@ -164,14 +178,15 @@ impl LoadModel {
                 _ => Unknown::Learning { samples, of: Learner::SAMPLES_TO_SERVE },
             });
         }
-        let factor = learner.borne_out(in_classes);
+        let (factor, is_vouched_for) = learner.borne_out(in_classes);
+        let trust = Trust { factor, is_vouched_for: is_vouched_for || load.congestion.is_empty() };
         let is_by_class = matches!(source, WeightsInForce::Fitted { .. });
         let variance = in_classes(learner.classes())
             .filter(|_| !is_by_class)
             .map(|of_pods| learner.variance_of_one(&of_pods.rates));
         let changed = learner.publish(sample.at, in_classes);
         let load = Load { weights: source, ..load };
-        let load = self.estimate(sample, load, factor, variance, false);
+        let load = self.estimate(sample, load, trust, variance);
         // From the next sample on.
         if let (Some(filter), Some(factor)) = (&mut self.filter, changed) {
             filter.rescale(factor);
@@ -194,17 +209,10 @@ impl LoadModel {
         self.filter.as_ref().map(CostFilter::cost)
     }
 
-    /// Offered requests times their filtered cost. The classes' work counts `factor` times; `variance`, if given, is the
-    /// relative variance of one request's cost, where the weights themselves do not tell. `is_busy` if durations are waiting as
-    /// much as work.
-    fn estimate(
-        &mut self,
-        sample: &Sample,
-        load: Load,
-        factor: f64,
-        variance: Option<f64>,
-        is_busy: bool,
-    ) -> Load {
+    /// Offered requests times their filtered cost. `variance`, if given, is the relative variance of one request's cost,
+    /// where the weights themselves do not tell.
+    fn estimate(&mut self, sample: &Sample, load: Load, trust: Trust, variance: Option<f64>) -> Load {
+        let Trust { factor, is_vouched_for } = trust;
         let window = window(sample);
         let seconds = window.as_secs_f64();
         let requests = load.completed.get() * seconds;
@@ -219,17 +227,20 @@ impl LoadModel {
         let Some(filter) = &mut self.filter else { return load };
         // Those that have not told may have other requests than those that have.
         let telling: u32 = sample.groups.iter().filter(|group| group.tells()).map(|group| group.pods).sum();
-        let is_doubtful = is_busy || telling < sample.pods.ready;
+        let is_doubtful = !is_vouched_for || telling < sample.pods.ready;
         self.frozen = if is_doubtful { self.frozen.saturating_add(1) } else { 0 };
-        let may_learn = !is_doubtful || self.frozen > MOST_FROZEN;
+        let may_learn = !is_doubtful || load.congestion.is_empty() && self.frozen > MOST_FROZEN;
         let is_new = self
             .learned_until
             .is_none_or(|until| sample.at - until >= Span::from_secs_f64(seconds * (1.0 - OVERLAP)));
-        if is_new && may_learn && load.congestion.is_empty() {
+        if is_new && may_learn {
             filter.learn(&Counted { requests, work, squared });
             self.learned_until = Some(sample.at);
         }
         let offered = load.offered.get();
+        // A congested workload does all the work that it can: there is at least that much.
+        let is_floor = is_vouched_for && !load.congestion.is_empty() && requests > 0.0;
+        let cost = if is_floor { filter.cost().max(work / requests) } else { filter.cost() };
         let standard_error = if offered > 0.0 {
             offered * filter.standard_error()
         } else if seconds > 0.0 {
@@ -238,7 +249,7 @@ impl LoadModel {
             0.0
         };
         Load {
-            metricsqps: MetricsQps::saturating(offered * filter.cost()),
+            metricsqps: MetricsQps::saturating(offered * cost),
             standard_error: MetricsQps::saturating(standard_error),
             borne_out: matches!(load.weights, WeightsInForce::Fitted { .. }).then_some(factor),
             ..load
@@ -275,6 +286,15 @@ impl LoadModel {
     pub fn drift_since(&self) -> Option<Time> {
         self.drift_since
     }
+}
+
+/// How far the classes' work of a window is to be believed.
+#[derive(Debug, Clone, Copy)]
+struct Trust {
+    /// It counts so many times.
+    factor: f64,
+    /// Durations were work rather than waiting, or CPU says how far.
+    is_vouched_for: bool,
 }
 
 /// The mean window of the pods that tell.

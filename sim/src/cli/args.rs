@@ -60,8 +60,15 @@ impl Fit {
 }
 
 /// All policies. What most people have is shown at two targets, so that the table is no comparison of single points.
-const DEFAULTS: [&str; 6] =
-    ["fixed", "hpa-cpu", "hpa-cpu:utilization=50", "hpa-qps", "hpa-metricsqps", "plimsoll"];
+const DEFAULTS: [&str; 7] = [
+    "fixed",
+    "hpa-cpu",
+    "hpa-cpu:utilization=50",
+    "hpa-qps",
+    "hpa-metricsqps",
+    "plimsoll",
+    "plimsoll:utilization=50",
+];
 
 const POLICIES: &str = "\
 Policies and their knobs, NAME or NAME:key=value,key=value
@@ -69,7 +76,8 @@ Policies and their knobs, NAME or NAME:key=value,key=value
   hpa-cpu         utilization=P  an HPA on CPU, percent
   hpa-qps         target=X       an HPA on requests per second and pod
   hpa-metricsqps  target=X       an HPA on MetricsQPS per pod
-  plimsoll        target=X       Plimsoll's own decision, MetricsQPS per pod
+  plimsoll        utilization=P  Plimsoll's own decision; it learns costs from CPU as it goes
+                  target=X       the same with the history's weights and MetricsQPS per pod given
 Without a knob, a pod at target uses the same share of its cores under all of them (--share).
 
 Traces, plain or .gz

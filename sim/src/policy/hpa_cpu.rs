@@ -17,8 +17,7 @@ pub(super) struct HpaCpu {
 
 impl HpaCpu {
     pub(super) fn new(knobs: &mut Knobs, basis: &Basis<'_>) -> Result<Self, PolicyError> {
-        let given = knobs.get("utilization", "a percentage from 1 to 100", |n| (1..=100).contains(n))?;
-        let percent = given.unwrap_or_else(|| (basis.share.as_fraction() * 100.0).round().max(1.0) as i32);
+        let percent = knobs.utilization()?.unwrap_or_else(|| basis.whole_percent());
         let target = ResourceTarget::Utilization(percent);
         let metric = MetricSpec::Resource { resource: "cpu".to_owned(), target };
         Ok(Self { percent, controller: Controller::new(metric, basis.bounds) })

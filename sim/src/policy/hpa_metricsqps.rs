@@ -8,7 +8,7 @@ use plimsoll::units::Time;
 
 use super::controller::{Controller, answer, external, quantity};
 use super::knobs::Knobs;
-use super::plimsoll::autoscaler;
+use super::plimsoll::given;
 use super::{Basis, Policy, PolicyError, Seen, Target};
 
 const METRIC: &str = "metricsqps";
@@ -25,7 +25,7 @@ impl HpaMetricsQps {
         let per_pod = knobs.positive("target")?.unwrap_or_else(|| basis.requests_per_pod());
         Ok(Self {
             per_pod,
-            autoscaler: autoscaler(basis, Mode::Observe, per_pod),
+            autoscaler: given(basis, Mode::Observe, per_pod),
             controller: Controller::new(external(METRIC, quantity(per_pod)), basis.bounds),
         })
     }

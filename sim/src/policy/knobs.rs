@@ -55,6 +55,11 @@ impl Knobs {
         self.get(knob, "a number between 0.001 and 10^9", |n: &f64| (0.001..=1e9).contains(n))
     }
 
+    /// A utilization in whole percent.
+    pub(super) fn utilization(&mut self) -> Result<Option<i32>, PolicyError> {
+        self.get("utilization", "a percentage from 1 to 100", |n| (1..=100).contains(n))
+    }
+
     /// All that is set must have been asked for.
     pub(super) fn finish(self) -> Result<(), PolicyError> {
         match self.given.into_keys().next() {

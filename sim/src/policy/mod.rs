@@ -91,6 +91,11 @@ impl Basis<'_> {
         pods_for(work, self.cores, self.share)
     }
 
+    /// The share in whole percent, as an HPA takes it.
+    pub fn whole_percent(&self) -> i32 {
+        (self.share.as_fraction() * 100.0).round().max(1.0) as i32
+    }
+
     /// Mean requests per second that take up the share of a pod. In MetricsQPS it is the same number, as the mean
     /// request weighs one.
     pub fn requests_per_pod(&self) -> f64 {

@@ -1,10 +1,12 @@
 //! `plimsoll`: the HPA that the controller keeps. External `plimsoll-desired-replicas`, AverageValue 1, no tolerance:
-//! what is decided is what is set. The decision is the real one, in mode Auto.
+//! what is decided is what is set. The decision is the real one, in mode Auto. By default it has to learn what requests cost
+//! from the pods' CPU, as in a cluster, and begins without knowing anything; with a target in MetricsQPS the weights
+//! of the trace's own history are given to it.
 
-use plimsoll::load::{Sample, Weighing};
+use plimsoll::load::{Fitting, Sample, Weighing};
 use plimsoll::scale::{Autoscaler, Outcome};
 use plimsoll::spec::{CapacityTarget, Checked, Mode};
-use plimsoll::units::{MetricsQps, Quantity, Time};
+use plimsoll::units::{MetricsQps, Percent, Quantity, Time};
 
 use super::controller::{Controller, answer, external};
 use super::knobs::Knobs;
@@ -14,38 +16,49 @@ const METRIC: &str = "plimsoll-desired-replicas";
 
 #[derive(Debug)]
 pub(super) struct Plimsoll {
-    per_pod: f64,
+    target: Target,
     autoscaler: Autoscaler,
     controller: Controller,
 }
 
-/// An autoscaler as an object in a cluster would have it, with a capacity given in MetricsQPS.
-pub(super) fn autoscaler(basis: &Basis<'_>, mode: Mode, per_pod: f64) -> Autoscaler {
+/// An autoscaler as an object in a cluster would have it, with weights and a capacity in MetricsQPS that are given.
+pub(super) fn given(basis: &Basis<'_>, mode: Mode, per_pod: f64) -> Autoscaler {
+    let target = CapacityTarget::Given(MetricsQps::saturating(per_pod));
+    autoscaler(basis, mode, Weighing::Given(basis.weights.clone()), target)
+}
+
+fn autoscaler(basis: &Basis<'_>, mode: Mode, weighing: Weighing, target: CapacityTarget) -> Autoscaler {
     Autoscaler::new(Checked {
         min_replicas: basis.bounds.0,
         max_replicas: basis.bounds.1,
         mode,
         interval: basis.interval,
-        weighing: Weighing::Given(basis.weights.clone()),
-        target: CapacityTarget::Given(MetricsQps::saturating(per_pod)),
+        weighing,
+        target,
     })
 }
 
 impl Plimsoll {
     pub(super) fn new(knobs: &mut Knobs, basis: &Basis<'_>) -> Result<Self, PolicyError> {
-        let per_pod = knobs.positive("target")?.unwrap_or_else(|| basis.requests_per_pod());
+        let per_pod = knobs.positive("target")?;
+        let percent = knobs.utilization()?.unwrap_or_else(|| basis.whole_percent());
         let metric = external(METRIC, Quantity::from_milli(1000));
-        Ok(Self {
-            per_pod,
-            autoscaler: autoscaler(basis, Mode::Auto, per_pod),
-            controller: Controller::exact(metric, basis.bounds),
-        })
+        let controller = Controller::exact(metric, basis.bounds);
+        if let Some(per_pod) = per_pod {
+            let autoscaler = given(basis, Mode::Auto, per_pod);
+            return Ok(Self { target: Target::MetricsQps(per_pod), autoscaler, controller });
+        }
+        // 1 to 100, so never the other.
+        let share = Percent::new(f64::from(percent)).unwrap_or(basis.share);
+        let fitted = Weighing::Fitted(Fitting::default());
+        let autoscaler = autoscaler(basis, Mode::Auto, fitted, CapacityTarget::CpuUtilization(share));
+        Ok(Self { target: Target::Cpu(percent), autoscaler, controller })
     }
 }
 
 impl Policy for Plimsoll {
     fn target(&self) -> Target {
-        Target::MetricsQps(self.per_pod)
+        self.target
     }
 
     fn observe(&mut self, sample: &Sample) {

@@ -31,6 +31,8 @@ fn a_knob_sets_the_target() {
         ("hpa-cpu:utilization=60", "60 % CPU"),
         ("hpa-qps:target=12.5", "12.5 requests/s"),
         ("hpa-metricsqps:target=20", "20.0 MetricsQPS"),
+        ("plimsoll", "70 % CPU"),
+        ("plimsoll:utilization=60", "60 % CPU"),
         ("plimsoll: target = 20", "20.0 MetricsQPS"),
         ("plimsoll:target=0.01234", "0.0123 MetricsQPS"),
         ("plimsoll:target=0.9999", "1.00 MetricsQPS"),
@@ -41,10 +43,10 @@ fn a_knob_sets_the_target() {
 }
 
 #[test]
-fn by_default_qps_and_metricsqps_have_the_same_number() {
+fn by_default_targets_have_the_same_number() {
     let number = |text: &str| target(text).unwrap().split(' ').next().unwrap().to_owned();
     assert_eq!(number("hpa-qps"), number("hpa-metricsqps"));
-    assert_eq!(number("hpa-qps"), number("plimsoll"));
+    assert_eq!(number("hpa-cpu"), number("plimsoll"));
 }
 
 #[test]
