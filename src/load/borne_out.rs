@@ -56,11 +56,12 @@ impl BorneOut {
         self.variance.sqrt().clamp(SPREADS.0, SPREADS.1)
     }
 
-    /// Learns the ratio of a window; above zero.
-    pub(super) fn learn(&mut self, ratio: f64) {
+    /// Learns the ratio of a window; above zero. Tells whether it is clear by now that requests cost more than before, or
+    /// that they wait less.
+    pub(super) fn learn(&mut self, ratio: f64) -> bool {
         let ratio = ratio.ln();
         if !ratio.is_finite() {
-            return;
+            return false;
         }
         let step = (ratio / self.spread()).clamp(-DRIFT_STEP, DRIFT_STEP);
         self.above = (self.above + step - DRIFT_ALLOWANCE).clamp(0.0, 2.0 * DRIFT_LIMIT);
@@ -72,7 +73,10 @@ impl BorneOut {
             self.suspected = None;
         } else if apart > limit {
             match self.suspected.take() {
-                Some(before) => self.factor = ((before + ratio) / 2.0).exp(),
+                Some(before) => {
+                    self.factor = ((before + ratio) / 2.0).exp();
+                    return true;
+                }
                 None => self.suspected = Some(ratio),
             }
         } else {
@@ -80,6 +84,7 @@ impl BorneOut {
             self.factor = (self.factor.ln() + gain(HALF_LIFE) * apart).exp();
             self.variance += gain(SPREAD_HALF_LIFE) * (apart * apart - self.variance);
         }
+        false
     }
 }
 
@@ -91,10 +96,20 @@ fn gain(half_life: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn learn(borne_out: &mut BorneOut, ratios: impl IntoIterator<Item = f64>) {
+        for ratio in ratios {
+            borne_out.learn(ratio);
+        }
+    }
+
+    fn usual(windows: u32) -> impl Iterator<Item = f64> {
+        (0..windows).map(|i| if i % 2 == 0 { 1.05 } else { 1.0 / 1.05 })
+    }
+
     /// One that has seen 100 windows whose ratio goes up and down by 5 %.
     fn settled() -> BorneOut {
         let mut borne_out = BorneOut::new();
-        (0..100).for_each(|i| borne_out.learn(if i % 2 == 0 { 1.05 } else { 1.0 / 1.05 }));
+        learn(&mut borne_out, usual(100));
         borne_out
     }
 
@@ -113,18 +128,18 @@ mod tests {
     #[test]
     fn a_single_window_of_something_else_is_no_change() {
         let mut borne_out = settled();
-        [2.0, 1.0, 2.0, 1.0].into_iter().for_each(|ratio| borne_out.learn(ratio));
+        learn(&mut borne_out, [2.0, 1.0, 2.0, 1.0]);
         assert!((borne_out.factor() - 1.0).abs() < 0.1, "{borne_out:?}");
     }
 
     #[test]
     fn a_lasting_change_is_a_drift_and_a_busy_minute_is_none() {
         let mut borne_out = settled();
-        (0..4).for_each(|_| borne_out.learn(0.5));
+        learn(&mut borne_out, [0.5; 4]);
         assert!(!borne_out.has_drifted());
-        (0..40).for_each(|_| borne_out.learn(1.3));
+        learn(&mut borne_out, [1.3; 40]);
         assert!(borne_out.has_drifted(), "{borne_out:?}");
-        (0..400).for_each(|i| borne_out.learn(if i % 2 == 0 { 1.05 } else { 1.0 / 1.05 }));
+        learn(&mut borne_out, usual(400));
         assert!(!borne_out.has_drifted(), "{borne_out:?}");
     }
 
@@ -132,7 +147,7 @@ mod tests {
     fn nonsense_is_left_aside() {
         let mut borne_out = settled();
         let before = borne_out.clone();
-        [0.0, -1.0, f64::NAN, f64::INFINITY].into_iter().for_each(|ratio| borne_out.learn(ratio));
+        learn(&mut borne_out, [0.0, -1.0, f64::NAN, f64::INFINITY]);
         assert_eq!(borne_out, before);
     }
 }

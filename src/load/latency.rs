@@ -204,3 +204,97 @@ impl LatencyCapacity {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    use super::*;
+    use crate::load::{Classes, Congestion, Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA, Weights};
+    use crate::units::Rate;
+
+    fn objective() -> LatencyObjective {
+        LatencyObjective::new(0.99, Span::from_millis(300)).unwrap()
+    }
+
+    /// A window of two pods under a load per pod, of whose requests the share `late` takes over 300 ms.
+    fn sample(at: i64, per_pod: f64, late: f64) -> Sample {
+        let rates = [per_pod * (1.0 - late), per_pod * late].map(Rate::saturating).to_vec();
+        let histogram = HistogramRates::new(Labels::new(), vec![0.3], rates, None).unwrap();
+        let group = Group { histograms: vec![histogram], ..Group::empty(Span::from_secs(15)) };
+        let pods = Pods { replicas: 2, ready: 2, warming: 0, silent: 0 };
+        Sample { schema: SAMPLE_SCHEMA, at: Time::from_secs(at), pods, groups: vec![group.clone(), group] }
+    }
+
+    fn load(sample: &Sample) -> Load {
+        let plain = Weights::new(Classes::by_duration(Edges::default()), &[1.0]).unwrap();
+        Load::of(sample, &plain, None).unwrap()
+    }
+
+    /// Pods whose requests are late in a share that begins to rise at a load of 50.
+    fn learned(loads: std::ops::Range<f64>, windows: i64) -> LatencyCapacity {
+        let mut rng = Pcg64::seed_from_u64(1);
+        let mut capacity = LatencyCapacity::new(objective());
+        for i in 0..windows {
+            let per_pod = rng.random_range(loads.clone());
+            let truth = 0.001 + 0.002 * (per_pod - 50.0).max(0.0);
+            let sample = sample(15 * i, per_pod, (truth * rng.random_range(0.5..1.5)).min(1.0));
+            capacity.observe(&sample, &load(&sample));
+        }
+        capacity
+    }
+
+    /// One percent is late at a load of 54.5.
+    #[test]
+    fn the_capacity_is_below_the_load_at_which_too_many_requests_are_late() {
+        let limit = learned(10.0..100.0, 2000).limit().unwrap();
+        assert!((45.0..=54.5).contains(&limit.per_pod.get()), "{limit:?}");
+        assert!((54.5..=70.0).contains(&limit.too_much.unwrap().get()), "{limit:?}");
+    }
+
+    #[test]
+    fn it_is_never_larger_than_what_was_seen() {
+        let limit = learned(10.0..30.0, 500).limit().unwrap();
+        assert!((25.0..=30.0).contains(&limit.per_pod.get()) && limit.too_much.is_none(), "{limit:?}");
+    }
+
+    #[test]
+    fn before_there_are_windows_enough_or_where_all_are_late_nothing_is_known() {
+        assert_eq!(learned(10.0..30.0, 3).limit(), None);
+        assert_eq!(learned(80.0..100.0, 500).limit(), None);
+        assert_eq!(LatencyCapacity::new(objective()).limit(), None);
+    }
+
+    /// A few windows at night in which a backup made everything late do not lower the capacity by day.
+    #[test]
+    fn late_requests_under_little_load_are_seen_against_the_many_in_time_above() {
+        let mut capacity = learned(20.0..45.0, 2000);
+        for i in 0..20 {
+            let sample = sample(100_000 + 15 * i, 12.0, 0.03);
+            capacity.observe(&sample, &load(&sample));
+        }
+        assert!(capacity.limit().unwrap().per_pod.get() > 38.0, "{:?}", capacity.limit());
+    }
+
+    #[test]
+    fn requests_that_were_turned_away_are_late() {
+        let mut capacity = learned(10.0..45.0, 1000);
+        for i in 0..100 {
+            let mut sample = sample(100_000 + 15 * i, 46.0, 0.0);
+            sample.groups.iter_mut().for_each(|group| group.rejected = Rate::new(2.0).ok());
+            let load = load(&sample);
+            assert!(matches!(load.congestion[..], [Congestion::Rejecting { .. }]));
+            capacity.observe(&sample, &load);
+        }
+        assert!(capacity.limit().unwrap().too_much.unwrap().get() < 50.0, "{:?}", capacity.limit());
+    }
+
+    #[test]
+    fn an_objective_must_be_one() {
+        for quantile in [0.0, 1.0, f64::NAN] {
+            assert_eq!(LatencyObjective::new(quantile, Span::from_secs(1)), Err(LatencyObjectiveError));
+        }
+        assert_eq!(LatencyObjective::new(0.9, Span::ZERO), Err(LatencyObjectiveError));
+    }
+}

@@ -28,6 +28,10 @@ const SAMPLES_TO_PUBLISH: u64 = 120;
 /// Requests in a window below which its CPU says nothing of their cost.
 const LEAST_REQUESTS: f64 = 30.0;
 
+/// Windows after which busy ones are learned from all the same: a workload that is always that busy has no calmer time to
+/// learn in.
+pub(super) const MOST_BUSY: u32 = 40;
+
 /// Share of the CPU that requests must be thought to have used, for the rest not to drown them.
 const LEAST_EXPLAINED: f64 = 0.05;
 
@@ -45,6 +49,19 @@ pub(super) struct Learner {
     borne_out: BorneOut,
     /// CPU per request in units, while that is what is served.
     per_request: f64,
+    /// Busy windows in a row.
+    busy: u32,
+}
+
+/// How far the classes' work of a window is to be believed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trust {
+    /// It counts so many times.
+    pub(super) factor: f64,
+    /// Durations were work rather than waiting, or CPU says how far.
+    pub(super) is_vouched_for: bool,
+    /// It is clear by now that requests cost more than before, or wait less.
+    pub(super) has_risen: bool,
 }
 
 /// The weights to count with.
@@ -54,8 +71,8 @@ pub(super) struct InForce {
 }
 
 impl Learner {
-    /// Samples with CPU before anything is served that rests on it: five minutes of 15 s scrapes.
-    pub(super) const SAMPLES_TO_SERVE: u64 = 20;
+    /// Samples with CPU before anything is served that rests on it: two minutes of 15 s scrapes.
+    pub(super) const SAMPLES_TO_SERVE: u64 = 8;
 
     /// One that learns what 1 MetricsQPS of given weights costs.
     pub(super) fn of_metricsqps() -> Self {
@@ -86,6 +103,7 @@ impl Learner {
             versions: Versions::default(),
             borne_out: BorneOut::new(),
             per_request: 1.0,
+            busy: 0,
         }
     }
 
@@ -138,10 +156,17 @@ impl Learner {
         InForce { weights: Weights::all_alike(self.classes.clone()), source: WeightsInForce::CpuPerRequest }
     }
 
-    /// Learns from a sample, unless it shows congestion; `in_classes` sorts its requests.
-    pub(super) fn learn(&mut self, load: &Load, in_classes: impl Fn(&Classes) -> Option<FitSample>) {
+    /// Learns from a sample, unless it shows congestion or pods so busy that durations are waiting as much as work;
+    /// `in_classes` sorts its requests.
+    pub(super) fn learn(
+        &mut self,
+        load: &Load,
+        is_busy: bool,
+        in_classes: impl Fn(&Classes) -> Option<FitSample>,
+    ) {
         let Some(of_pods) = in_classes(&self.classes) else { return };
-        if !load.congestion.is_empty() {
+        self.busy = if is_busy { self.busy.saturating_add(1) } else { 0 };
+        if !load.congestion.is_empty() || is_busy && self.busy <= MOST_BUSY {
             return self.fit.interrupt();
         }
         self.versions.score(|version| in_classes(version.weights.classes()));
@@ -151,8 +176,8 @@ impl Learner {
         }
     }
 
-    /// What the classes' work of this sample is to be multiplied by, and whether its own CPU says so.
-    pub(super) fn borne_out(&mut self, in_classes: impl Fn(&Classes) -> Option<FitSample>) -> (f64, bool) {
+    /// How far the sample's own CPU bears out the work that its classes tell.
+    pub(super) fn borne_out(&mut self, in_classes: impl Fn(&Classes) -> Option<FitSample>) -> Trust {
         let InForce { weights, .. } = self.in_force();
         let ratio = self.unit.zip(in_classes(weights.classes())).and_then(|(unit, of_pods)| {
             let requests = weights.requests(&of_pods.rates) * of_pods.window.as_secs_f64();
@@ -160,14 +185,13 @@ impl Learner {
             let tells = requests >= LEAST_REQUESTS && explained > LEAST_EXPLAINED * of_pods.cpu;
             tells.then(|| (of_pods.cpu - self.idle().value * of_pods.pods).max(0.0) / explained)
         });
-        if self.versions.current().is_some() {
-            if let Some(ratio) = ratio {
-                self.borne_out.learn(ratio);
-            }
-        } else {
+        let mut has_risen = false;
+        if self.versions.current().is_none() {
             self.per_request = ratio.unwrap_or(self.per_request);
+        } else if let Some(ratio) = ratio {
+            has_risen = self.borne_out.learn(ratio);
         }
-        (self.factor_in_force(), ratio.is_some())
+        Trust { factor: self.factor_in_force(), is_vouched_for: ratio.is_some(), has_risen }
     }
 
     /// Relative variance of a single request's cost in these rates, as far as the fit knows costs by now.

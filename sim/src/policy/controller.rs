@@ -1,39 +1,35 @@
-//! The HPA controller, for policies that follow one metric.
+//! The HPA controller, for policies that work through it.
 
 use std::collections::BTreeMap;
 
 use plimsoll::hpa::{
-    Behavior, FetchError, Hpa, HpaSpec, MetricSpec, Observed, Samples, ScalingRules, Settings, ValueTarget,
+    Behavior, FetchError, Hpa, HpaSpec, MetricSpec, Observed, PodUsage, ResourceTarget, Samples,
+    ScalingRules, Settings, ValueTarget,
 };
 use plimsoll::units::{Quantity, Time};
 
 use super::Seen;
 
-/// One HPA with one metric.
+/// One HPA.
 #[derive(Debug)]
 pub(super) struct Controller(Hpa);
 
 impl Controller {
     /// As most people write one: without `behavior`.
     pub(super) fn new(metric: MetricSpec, bounds: (u32, u32)) -> Self {
-        Self::with_behavior(metric, bounds, None)
+        Self::with_behavior(vec![metric], bounds, None)
     }
 
     /// With a tolerance of zero both ways, and the API server's defaults otherwise.
-    pub(super) fn exact(metric: MetricSpec, bounds: (u32, u32)) -> Self {
+    pub(super) fn exact(metrics: Vec<MetricSpec>, bounds: (u32, u32)) -> Self {
         let rules = ScalingRules { tolerance: Some(Quantity::from_milli(0)), ..ScalingRules::default() };
         let behavior = Behavior { scale_up: Some(rules.clone()), scale_down: Some(rules) };
-        Self::with_behavior(metric, bounds, Some(behavior))
+        Self::with_behavior(metrics, bounds, Some(behavior))
     }
 
-    fn with_behavior(metric: MetricSpec, (min, max): (u32, u32), behavior: Option<Behavior>) -> Self {
+    fn with_behavior(metrics: Vec<MetricSpec>, (min, max): (u32, u32), behavior: Option<Behavior>) -> Self {
         let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
-        let spec = HpaSpec {
-            min_replicas: Some(count(min)),
-            max_replicas: count(max),
-            metrics: vec![metric],
-            behavior,
-        };
+        let spec = HpaSpec { min_replicas: Some(count(min)), max_replicas: count(max), metrics, behavior };
         Self(Hpa::new(spec, Settings::default()))
     }
 
@@ -69,4 +65,14 @@ pub(super) fn answer(metric: &str, value: Result<f64, String>) -> Samples {
 /// A target per pod as the HPA takes it: in thousandths, at least one of them.
 pub(super) fn quantity(per_pod: f64) -> Quantity {
     Quantity::from_milli((per_pod * 1000.0).round().clamp(1.0, 1e15) as i64)
+}
+
+/// CPU to be kept at `percent` of what pods request.
+pub(super) fn cpu(percent: i32) -> MetricSpec {
+    MetricSpec::Resource { resource: "cpu".to_owned(), target: ResourceTarget::Utilization(percent) }
+}
+
+/// What the resource metrics API answers for it.
+pub(super) fn usage(seen: &Seen<'_>) -> BTreeMap<String, Result<Vec<PodUsage>, FetchError>> {
+    BTreeMap::from([("cpu".to_owned(), Ok(seen.usage.to_vec()))])
 }

@@ -1,11 +1,9 @@
 //! `hpa-cpu`: what nearly everybody has. Resource cpu, Utilization, tolerance 10 %.
 
-use std::collections::BTreeMap;
-
-use plimsoll::hpa::{MetricSpec, ResourceTarget, Samples};
+use plimsoll::hpa::Samples;
 use plimsoll::units::Time;
 
-use super::controller::Controller;
+use super::controller::{Controller, cpu, usage};
 use super::knobs::Knobs;
 use super::{Basis, Policy, PolicyError, Seen, Target};
 
@@ -18,9 +16,7 @@ pub(super) struct HpaCpu {
 impl HpaCpu {
     pub(super) fn new(knobs: &mut Knobs, basis: &Basis<'_>) -> Result<Self, PolicyError> {
         let percent = knobs.utilization()?.unwrap_or_else(|| basis.whole_percent());
-        let target = ResourceTarget::Utilization(percent);
-        let metric = MetricSpec::Resource { resource: "cpu".to_owned(), target };
-        Ok(Self { percent, controller: Controller::new(metric, basis.bounds) })
+        Ok(Self { percent, controller: Controller::new(cpu(percent), basis.bounds) })
     }
 }
 
@@ -30,7 +26,6 @@ impl Policy for HpaCpu {
     }
 
     fn reconcile(&mut self, now: Time, seen: &Seen<'_>) -> u32 {
-        let resources = BTreeMap::from([("cpu".to_owned(), Ok(seen.usage.to_vec()))]);
-        self.controller.reconcile(now, seen, &Samples { resources, ..Samples::default() })
+        self.controller.reconcile(now, seen, &Samples { resources: usage(seen), ..Samples::default() })
     }
 }

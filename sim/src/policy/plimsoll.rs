@@ -1,18 +1,22 @@
 //! `plimsoll`: the HPA that the controller keeps. External `plimsoll-desired-replicas`, AverageValue 1, no tolerance:
-//! what is decided is what is set. The decision is the real one, in mode Auto. By default it has to learn what requests cost
+//! what is decided is what is set. Beside it CPU at 90 %, the safety net that still scales up while nothing is decided. The decision is the real one, in mode Auto. By default it has to learn what requests cost
 //! from the pods' CPU, as in a cluster, and begins without knowing anything; with a target in MetricsQPS the weights
 //! of the trace's own history are given to it.
 
+use plimsoll::hpa::Samples;
 use plimsoll::load::{Fitting, Sample, Weighing};
 use plimsoll::scale::{Autoscaler, Outcome};
 use plimsoll::spec::{CapacityTarget, Checked, Mode};
 use plimsoll::units::{MetricsQps, Percent, Quantity, Time};
 
-use super::controller::{Controller, answer, external};
+use super::controller::{Controller, answer, cpu, external, usage};
 use super::knobs::Knobs;
 use super::{Basis, Policy, PolicyError, Seen, Target};
 
 const METRIC: &str = "plimsoll-desired-replicas";
+
+/// CPU in percent of its request above which the HPA scales up whatever else is known.
+const SAFETY_NET: i32 = 90;
 
 #[derive(Debug)]
 pub(super) struct Plimsoll {
@@ -43,7 +47,7 @@ impl Plimsoll {
         let per_pod = knobs.positive("target")?;
         let percent = knobs.utilization()?.unwrap_or_else(|| basis.whole_percent());
         let metric = external(METRIC, Quantity::from_milli(1000));
-        let controller = Controller::exact(metric, basis.bounds);
+        let controller = Controller::exact(vec![metric, cpu(SAFETY_NET)], basis.bounds);
         if let Some(per_pod) = per_pod {
             let autoscaler = given(basis, Mode::Auto, per_pod);
             return Ok(Self { target: Target::MetricsQps(per_pod), autoscaler, controller });
@@ -71,6 +75,7 @@ impl Policy for Plimsoll {
             Outcome::Desired(desired) => Ok(f64::from(desired.replicas)),
             Outcome::NoOpinion(reason) => Err(reason.to_string()),
         };
-        self.controller.reconcile(now, seen, &answer(METRIC, wanted))
+        let samples = Samples { resources: usage(seen), ..answer(METRIC, wanted) };
+        self.controller.reconcile(now, seen, &samples)
     }
 }

@@ -49,6 +49,8 @@ pub struct FitClass {
     pub lasts: f64,
     /// The class whose requests should not cost more than those of this one: an index below its own.
     pub follows: Option<usize>,
+    /// Whether these are requests, or something that comes with them, such as tokens.
+    pub are_requests: bool,
 }
 
 impl FitClass {
@@ -59,9 +61,10 @@ impl FitClass {
         let request = |column: usize| {
             let class = column % typical.len();
             let follows = (class > 0).then(|| column - 1);
-            Self { typical: typical[class], lasts: typical[class], follows }
+            Self { typical: typical[class], lasts: typical[class], follows, are_requests: true }
         };
-        let work = classes.has_work().then_some(Self { typical: 0.001, lasts: 0.0, follows: None });
+        let work = Self { typical: 0.001, lasts: 0.0, follows: None, are_requests: false };
+        let work = classes.has_work().then_some(work);
         (0..classes.requests()).map(request).chain(work).collect()
     }
 }
@@ -146,9 +149,9 @@ impl Candidate {
         Self { regression: Regression::new(prior, after), errors: Errors::default() }
     }
 
-    fn learn(&mut self, row: &Row, keep: f64) {
+    fn learn(&mut self, row: &Row, keep: f64, scores: bool) {
         let x: Vec<f64> = [row.pods].iter().chain(&row.rates).copied().collect();
-        if self.regression.samples() > 0.0 {
+        if scores {
             self.errors.add(self.regression.predict(&x), row.cpu, keep);
         }
         self.regression.learn(&x, row.cpu, keep);
@@ -203,15 +206,17 @@ impl CostFit {
             self.lagged = Lag::new(&durations, window).map(|lag| (lag, self.aligned.clone()));
         }
         let keep = 0.5f64.powf(apart / self.settings.half_life.as_secs_f64());
+        let scores = self.samples >= self.samples_to_score();
         let row = Row { pods: sample.pods, rates: sample.rates.clone(), cpu: sample.cpu };
-        let total = Row { rates: vec![row.rates.iter().sum()], ..row.clone() };
-        self.aligned.learn(&row, keep);
-        self.cpu_per_request.learn(&total, self.qps.regression.coefficients()[0], keep);
-        self.qps.learn(&total, keep);
+        let total = Row { rates: vec![self.requests(&row.rates)], ..row.clone() };
+        self.aligned.learn(&row, keep, scores);
+        let idle = self.qps.regression.coefficients()[0];
+        self.cpu_per_request.learn(&total, idle, keep, scores);
+        self.qps.learn(&total, keep, scores);
         if let Some((lag, candidate)) = &mut self.lagged
             && let Some(row) = lag.push(row)
         {
-            candidate.learn(&row, keep);
+            candidate.learn(&row, keep, scores);
         }
         self.last = Some(sample.at);
         self.samples += 1;
@@ -275,16 +280,22 @@ impl CostFit {
         self.best().errors.mean_squared()
     }
 
+    fn requests(&self, rates: &[f64]) -> f64 {
+        self.classes.iter().zip(rates).filter(|(class, _)| class.are_requests).map(|(_, rate)| rate).sum()
+    }
+
     /// The mean cost of a request over all that was learned from, in core-seconds; none before there was a request.
     pub fn mean_cost(&self) -> Option<f64> {
         let regression = &self.best().regression;
-        let rates = (1..=self.classes.len()).map(|column| regression.mean(column));
-        let (work, requests) = self
-            .costs()
-            .iter()
-            .zip(rates)
-            .fold((0.0, 0.0), |(work, all), (cost, rate)| (work + cost * rate, all + rate));
+        let rates: Vec<f64> = (1..=self.classes.len()).map(|column| regression.mean(column)).collect();
+        let work: f64 = self.costs().iter().zip(&rates).map(|(cost, rate)| cost * rate).sum();
+        let requests = self.requests(&rates);
         (requests > 0.0 && work > 0.0).then(|| work / requests)
+    }
+
+    /// Samples before anything is predicted in earnest: fewer would tell the coefficients, not the workload.
+    pub(super) fn samples_to_score(&self) -> u64 {
+        3 * (self.classes.len() as u64 + 1) + 10
     }
 
     /// What is known, how well, and what is not.

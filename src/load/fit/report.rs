@@ -174,7 +174,7 @@ impl View<'_> {
     }
 
     fn ambiguities(&self, idle: &Cost, classes: &[Cost]) -> Vec<Ambiguity> {
-        let need = 3 * (classes.len() as u64 + 1) + 10;
+        let need = self.fit.samples_to_score();
         if self.fit.samples < need {
             return vec![Ambiguity::Samples { have: self.fit.samples, need }];
         }

@@ -18,7 +18,7 @@ use super::classes::Classes;
 use super::cost::{CostFilter, Counted};
 use super::edges::Edges;
 use super::fit::{FitReport, FitSample, FitSettings};
-use super::learner::{InForce, Learner, utilization};
+use super::learner::{InForce, Learner, MOST_BUSY, Trust, utilization};
 use super::offered::{Load, NothingCompletes, WeightsInForce};
 use super::sample::Sample;
 use super::versions::Version;
@@ -28,10 +28,6 @@ use crate::units::{MetricsQps, Span, Time};
 /// Share of its CPU above which a pod's durations are more waiting than work: from then on the cost of a request is not
 /// learned where CPU does not vouch for it.
 const KNEE: f64 = 0.8;
-
-/// Windows after which it is learned all the same, whatever the doubt: a workload that is always that busy has no calmer
-/// time to learn in.
-const MOST_FROZEN: u32 = 40;
 
 /// Windows may overlap by this share of one and still count as following each other.
 const OVERLAP: f64 = 0.1;
@@ -136,17 +132,18 @@ impl LoadModel {
 
     fn observe_given(&mut self, sample: &Sample, weights: &Weights) -> Result<Load, Unknown> {
         let load = Load::of(sample, weights, self.cost())?;
+        let is_busy = is_busy(sample);
         // The one class of this fit is MetricsQPS itself.
-        self.learner.get_or_insert_with(Learner::of_metricsqps).learn(&load, |_| {
+        self.learner.get_or_insert_with(Learner::of_metricsqps).learn(&load, is_busy, |_| {
             let of_pods = FitSample::of(sample, weights.classes())?;
             Some(FitSample { rates: vec![weights.weigh(&of_pods.rates)], ..of_pods })
         });
-        let is_busy = utilization(sample).is_some_and(|share| share > KNEE) || !load.congestion.is_empty();
+        let is_busy = is_busy || !load.congestion.is_empty();
         let borne_out = if is_busy { self.share_that_cpu_explains(sample, weights) } else { None };
         let trust = match borne_out {
             // More CPU than usual is no reason to count more than what was typed.
-            Some(share) => Trust { factor: share.min(1.0), is_vouched_for: true },
-            None => Trust { factor: 1.0, is_vouched_for: !is_busy },
+            Some(share) => Trust { factor: share.min(1.0), is_vouched_for: true, has_risen: false },
+            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_risen: false },
         };
         Ok(self.estimate(sample, load, trust, None))
     }
@@ -169,7 +166,7 @@ impl LoadModel {
         let in_classes = |classes: &Classes| FitSample::of(sample, classes);
         let InForce { weights, source } = learner.in_force();
         let load = Load::of(sample, &weights, usual)?;
-        learner.learn(&load, in_classes);
+        learner.learn(&load, is_busy(sample), in_classes);
         if !learner.is_serving() {
             let samples = learner.samples();
             let has_cpu = in_classes(learner.classes()).is_some();
@@ -178,8 +175,8 @@ impl LoadModel {
                 _ => Unknown::Learning { samples, of: Learner::SAMPLES_TO_SERVE },
             });
         }
-        let (factor, is_vouched_for) = learner.borne_out(in_classes);
-        let trust = Trust { factor, is_vouched_for: is_vouched_for || load.congestion.is_empty() };
+        let trust = learner.borne_out(in_classes);
+        let trust = Trust { is_vouched_for: trust.is_vouched_for || load.congestion.is_empty(), ..trust };
         let is_by_class = matches!(source, WeightsInForce::Fitted { .. });
         let variance = in_classes(learner.classes())
             .filter(|_| !is_by_class)
@@ -212,7 +209,7 @@ impl LoadModel {
     /// Offered requests times their filtered cost. `variance`, if given, is the relative variance of one request's cost,
     /// where the weights themselves do not tell.
     fn estimate(&mut self, sample: &Sample, load: Load, trust: Trust, variance: Option<f64>) -> Load {
-        let Trust { factor, is_vouched_for } = trust;
+        let Trust { factor, is_vouched_for, has_risen } = trust;
         let window = window(sample);
         let seconds = window.as_secs_f64();
         let requests = load.completed.get() * seconds;
@@ -229,13 +226,17 @@ impl LoadModel {
         let telling: u32 = sample.groups.iter().filter(|group| group.tells()).map(|group| group.pods).sum();
         let is_doubtful = !is_vouched_for || telling < sample.pods.ready;
         self.frozen = if is_doubtful { self.frozen.saturating_add(1) } else { 0 };
-        let may_learn = !is_doubtful || load.congestion.is_empty() && self.frozen > MOST_FROZEN;
+        let may_learn = !is_doubtful || load.congestion.is_empty() && self.frozen > MOST_BUSY;
         let is_new = self
             .learned_until
             .is_none_or(|until| sample.at - until >= Span::from_secs_f64(seconds * (1.0 - OVERLAP)));
         if is_new && may_learn {
             filter.learn(&Counted { requests, work, squared });
             self.learned_until = Some(sample.at);
+        }
+        if has_risen && work > requests * filter.cost() {
+            // All requests cost more, and not a mix that may be chance.
+            filter.rescale(work / (requests * filter.cost()));
         }
         let offered = load.offered.get();
         // A congested workload does all the work that it can: there is at least that much.
@@ -288,13 +289,9 @@ impl LoadModel {
     }
 }
 
-/// How far the classes' work of a window is to be believed.
-#[derive(Debug, Clone, Copy)]
-struct Trust {
-    /// It counts so many times.
-    factor: f64,
-    /// Durations were work rather than waiting, or CPU says how far.
-    is_vouched_for: bool,
+/// Whether durations are waiting as much as work, as far as CPU tells.
+fn is_busy(sample: &Sample) -> bool {
+    utilization(sample).is_some_and(|share| share > KNEE)
 }
 
 /// The mean window of the pods that tell.
@@ -303,3 +300,6 @@ fn window(sample: &Sample) -> Span {
     let sum: f64 = telling().map(|group| group.window.as_secs_f64()).sum();
     Span::from_secs_f64(sum / telling().count().max(1) as f64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,352 @@
+//! Workloads whose requests' costs are known, sample by sample.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::*;
+use crate::load::{Congestion, Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA};
+use crate::units::{Cores, Rate};
+
+const LE: [f64; 3] = [0.01, 0.1, 1.0];
+const WINDOW: Span = Span::from_secs(15);
+const IDLE: f64 = 0.05;
+
+/// CPU-seconds of a request of each class.
+const COSTS: [f64; 4] = [0.002, 0.01, 0.08, 0.5];
+
+/// Requests per second of each class; its work is 2.2 cores.
+const USUAL: [f64; 4] = [200.0, 60.0, 10.0, 1.0];
+
+/// Plays a workload on so many pods of one core.
+struct Play {
+    model: LoadModel,
+    rng: Pcg64,
+    now: Time,
+    pods: u32,
+    /// Every request costs so many times what it usually does.
+    dearer: f64,
+}
+
+impl Play {
+    fn new(fitting: Fitting) -> Self {
+        Self {
+            model: LoadModel::new(Weighing::Fitted(fitting)),
+            rng: Pcg64::seed_from_u64(7),
+            now: Time::EPOCH,
+            pods: 5,
+            dearer: 1.0,
+        }
+    }
+
+    /// One that has seen two hours of a mix that goes up and down, on pods that come and go.
+    fn settled() -> Self {
+        let mut play = Self::new(Fitting::default());
+        (0..480).for_each(|_| play.varied());
+        assert_eq!(play.usual().weights, WeightsInForce::Fitted { version: 1 });
+        play
+    }
+
+    fn varied(&mut self) {
+        let level = self.rng.random_range(0.5..1.5);
+        let rates = USUAL.map(|rate| rate * level * self.rng.random_range(0.5..1.5));
+        self.pods = self.rng.random_range(3..8);
+        // What it says of these does not matter.
+        let _ = self.play(rates, &COSTS);
+    }
+
+    fn usual(&mut self) -> Load {
+        self.play(USUAL, &COSTS).unwrap()
+    }
+
+    /// A window in which requests last as `rates` says and cost what `costs` says.
+    fn play(&mut self, rates: [f64; 4], costs: &[f64; 4]) -> Result<Load, Unknown> {
+        let work: f64 = rates.iter().zip(costs).map(|(rate, cost)| rate * cost).sum();
+        self.window(rates, Some(work))
+    }
+
+    /// A window in which requests use `work` cores, if that is known.
+    fn window(&mut self, rates: [f64; 4], work: Option<f64>) -> Result<Load, Unknown> {
+        let noise = self.rng.random_range(0.97..1.03);
+        let group = |share: f64| {
+            let rates = rates.iter().map(|rate| Rate::new(rate * share).unwrap()).collect();
+            Group {
+                histograms: vec![HistogramRates::new(Labels::new(), LE.to_vec(), rates, None).unwrap()],
+                cpu: work.map(|work| Cores::new(IDLE + work * self.dearer * share * noise).unwrap()),
+                requested_per_pod: Cores::new(1.0).ok(),
+                cores_per_pod: Cores::new(1.0).ok(),
+                ..Group::empty(WINDOW)
+            }
+        };
+        let groups = (0..self.pods).map(|_| group(1.0 / f64::from(self.pods))).collect();
+        self.sample(groups)
+    }
+
+    fn sample(&mut self, groups: Vec<Group>) -> Result<Load, Unknown> {
+        self.now += WINDOW;
+        let pods = Pods { replicas: self.pods, ready: self.pods, warming: 0, silent: 0 };
+        self.model.observe(&Sample { schema: SAMPLE_SCHEMA, at: self.now, pods, groups })
+    }
+
+    /// Replicas at 70 % of a core, as a number that is not rounded.
+    fn replicas(&self, load: &Load) -> f64 {
+        let cost = self.model.cpu_cost().unwrap();
+        load.metricsqps.get() * cost.unit / (0.7 - cost.idle)
+    }
+}
+
+fn close(found: f64, expected: f64, tolerance: f64) {
+    assert!((found / expected - 1.0).abs() < tolerance, "{found} is not {expected}");
+}
+
+const REPLICAS: f64 = 2.3 / (0.7 - IDLE);
+
+#[test]
+fn nothing_is_served_before_there_is_a_unit_and_then_cpu_per_request() {
+    let mut play = Play::new(Fitting::default());
+    assert_eq!(play.window(USUAL, None), Err(Unknown::NoCpu));
+    for samples in 1..Learner::SAMPLES_TO_SERVE {
+        assert_eq!(
+            play.play(USUAL, &COSTS),
+            Err(Unknown::Learning { samples, of: Learner::SAMPLES_TO_SERVE })
+        );
+    }
+    let load = play.usual();
+    assert_eq!(load.weights, WeightsInForce::CpuPerRequest);
+    close(load.metricsqps.get(), 271.0, 0.05);
+    assert!(load.standard_error.get() > 0.0 && load.standard_error.get() < 0.3 * load.metricsqps.get());
+}
+
+#[test]
+fn weights_that_predict_better_are_published_and_ask_for_the_pods_that_the_work_takes() {
+    let mut play = Play::settled();
+    let version = play.model.version().unwrap().clone();
+    for (weight, cost) in version.weights.weights().iter().zip(COSTS) {
+        close(weight * version.unit, cost, 0.1);
+    }
+    play.pods = 5;
+    let loads: Vec<Load> = (0..20).map(|_| play.usual()).collect();
+    close(play.replicas(&loads[19]), REPLICAS, 0.05);
+    assert!(loads.iter().all(|load| (load.borne_out.unwrap() - 1.0).abs() < 0.1));
+}
+
+#[test]
+fn while_the_data_do_not_tell_classes_apart_cpu_per_request_is_served_and_is_right() {
+    let mut play = Play::new(Fitting::default());
+    let mut load = None;
+    for round in 0..600 {
+        let level = 1.0 + 0.5 * (f64::from(round) / 40.0).sin();
+        load = play.play(USUAL.map(|rate| rate * level), &COSTS).ok();
+    }
+    let load = load.unwrap();
+    assert_eq!(load.weights, WeightsInForce::CpuPerRequest);
+    let level = 1.0 + 0.5 * (599.0f64 / 40.0).sin();
+    close(play.replicas(&load), level * REPLICAS, 0.08);
+}
+
+/// Every request waits as long as it works: half of each class seems to be of the next one.
+#[test]
+fn requests_that_wait_are_no_more_load() {
+    let mut play = Play::settled();
+    play.pods = 5;
+    (0..20).for_each(|_| drop(play.usual()));
+    let before = play.usual();
+    let [a, b, c, d] = USUAL;
+    let slid = [a / 2.0, (a + b) / 2.0, (b + c) / 2.0, c / 2.0 + d];
+    for _ in 0..20 {
+        let load = play.window(slid, Some(2.3)).unwrap();
+        assert!(load.raw.get() > 1.8 * before.raw.get());
+        close(load.metricsqps.get(), before.metricsqps.get(), 0.1);
+    }
+}
+
+#[test]
+fn a_heavier_mix_is_followed_within_a_few_windows() {
+    let mut play = Play::settled();
+    play.pods = 9;
+    (0..200).for_each(|_| drop(play.usual()));
+    let heavy = [200.0, 60.0, 30.0, 4.0];
+    let loads: Vec<f64> = (0..6)
+        .map(|_| {
+            let load = play.play(heavy, &COSTS).unwrap();
+            play.replicas(&load)
+        })
+        .collect();
+    let wanted = 5.4 / (0.7 - IDLE);
+    assert!(loads[4] > REPLICAS + 0.9 * (wanted - REPLICAS), "{loads:?} towards {wanted}");
+}
+
+#[test]
+fn a_release_that_doubles_costs_is_followed_within_two_samples_and_learned_within_a_day() {
+    let mut play = Play::settled();
+    play.pods = 9;
+    (0..20).for_each(|_| drop(play.usual()));
+    play.dearer = 2.0;
+    let _first = play.usual();
+    let second = play.usual();
+    close(play.replicas(&second), 2.0 * REPLICAS, 0.15);
+    assert_eq!(play.model.drift_since(), None);
+    (0..100).for_each(|_| drop(play.usual()));
+    assert!(play.model.drift_since().is_some());
+    (0..5760).for_each(|_| play.varied());
+    play.pods = 9;
+    (0..20).for_each(|_| drop(play.usual()));
+    let version = play.model.version().unwrap().clone();
+    assert!(version.number > 1);
+    close(version.weights.weights()[3] * version.unit, 2.0 * COSTS[3], 0.1);
+    assert_eq!(play.model.drift_since(), None);
+    let load = play.usual();
+    close(load.borne_out.unwrap(), 1.0, 0.1);
+    close(play.replicas(&load), 2.0 * REPLICAS, 0.05);
+}
+
+#[test]
+fn a_release_that_halves_costs_is_followed_too() {
+    let mut play = Play::settled();
+    play.pods = 5;
+    play.dearer = 0.5;
+    let load = (0..40).map(|_| play.usual()).last().unwrap();
+    close(play.replicas(&load), 0.5 * REPLICAS, 0.1);
+}
+
+/// New weights are published from the same costs: no one sees a step.
+#[test]
+fn new_weights_from_unchanged_costs_move_the_replicas_by_less_than_one() {
+    let mut play = Play::settled();
+    let unit = play.model.version().unwrap().unit;
+    let mut changes = 0;
+    for round in 0..3 * 5760 {
+        if round % 3 == 0 {
+            play.varied();
+        }
+        play.pods = 5;
+        let before = play.model.version().unwrap().number;
+        let load = play.usual();
+        let replicas = play.replicas(&load);
+        if play.model.version().unwrap().number != before {
+            let after = play.usual();
+            assert!((play.replicas(&after) - replicas).abs() < 1.0);
+            changes += 1;
+        }
+    }
+    assert_eq!(play.model.version().unwrap().unit, unit);
+    assert!(changes <= 3, "{changes} changes in three days");
+}
+
+#[test]
+fn congested_samples_are_not_learned_from_and_their_cost_is_what_cpu_says() {
+    let mut play = Play::settled();
+    play.pods = 3;
+    let samples = play.model.fit_report().unwrap().samples;
+    // All CPU is used: less completes, and all of it late.
+    let load = play.window([0.0, 100.0, 100.0, 20.0], Some(2.85)).unwrap();
+    assert!(matches!(load.congestion[..], [Congestion::Saturated { .. }]), "{load:?}");
+    assert_eq!(play.model.fit_report().unwrap().samples, samples);
+    // At least the work that is done, and by no means what the durations say.
+    let replicas = play.replicas(&load);
+    assert!((2.85 / 0.65 * 0.97..2.85 / 0.65 * 1.5).contains(&replicas), "{replicas}");
+}
+
+#[test]
+fn cpu_that_is_gone_from_the_pages_leaves_what_was_learned() {
+    let mut play = Play::settled();
+    play.pods = 5;
+    (0..20).for_each(|_| drop(play.usual()));
+    let load = (0..20).map(|_| play.window(USUAL, None).unwrap()).last().unwrap();
+    close(play.replicas(&load), REPLICAS, 0.1);
+}
+
+#[test]
+fn the_same_load_on_twice_the_pods_is_the_same() {
+    let mut play = Play::settled();
+    let mut on = |pods| {
+        play.pods = pods;
+        (0..20).map(|_| play.usual().metricsqps.get()).last().unwrap()
+    };
+    let (few, many) = (on(5), on(10));
+    close(few, many, 0.05);
+}
+
+/// A server of tokens: its requests last equally long and cost what their tokens do.
+#[test]
+fn tokens_are_paid_for_beside_requests() {
+    let mut play = Play::new(Fitting { has_work: true, ..Fitting::default() });
+    let mut last = None;
+    for _ in 0..480 {
+        let (requests, tokens) = (play.rng.random_range(50.0..150.0), play.rng.random_range(1e3..9e3));
+        play.pods = play.rng.random_range(3..8);
+        let rates = [0.0, 0.0, requests, 0.0].map(Rate::saturating).to_vec();
+        let cpu = IDLE * f64::from(play.pods) + 0.001 * requests + 0.0004 * tokens;
+        let group = Group {
+            pods: play.pods,
+            histograms: vec![HistogramRates::new(Labels::new(), LE.to_vec(), rates, None).unwrap()],
+            cpu: Some(Cores::saturating(cpu)),
+            work: Some(Rate::saturating(tokens)),
+            ..Group::empty(WINDOW)
+        };
+        last = play.sample(vec![group]).ok().map(|load| (load, cpu));
+    }
+    let (load, cpu) = last.unwrap();
+    let version = play.model.version().unwrap();
+    let token = load.classes.last().unwrap();
+    assert_eq!(token.value.as_deref(), Some(crate::load::WORK));
+    close(token.weight * version.unit, 0.0004, 0.05);
+    close(load.raw.get() * version.unit, cpu - IDLE * f64::from(play.pods), 0.05);
+}
+
+/// Two routes whose requests last equally long, of which one waits and the other works.
+#[test]
+fn routes_that_last_equally_long_may_cost_unlike() {
+    let by_label = Some(("route".to_owned(), 2));
+    let mut play = Play::new(Fitting { by_label, ..Fitting::default() });
+    for _ in 0..480 {
+        let rates: [f64; 3] = [(); 3].map(|()| play.rng.random_range(10.0..90.0));
+        play.pods = play.rng.random_range(3..8);
+        let histogram = |(route, rate): (&str, f64)| {
+            let labels = Labels::from([("route".to_owned(), route.to_owned())]);
+            let rates = [0.0, rate, 0.0, 0.0].map(Rate::saturating).to_vec();
+            HistogramRates::new(labels, LE.to_vec(), rates, Rate::new(rate * 0.05).ok()).unwrap()
+        };
+        let group = Group {
+            pods: play.pods,
+            histograms: ["/wait", "/work", "/rare"]
+                .into_iter()
+                .zip([rates[0], rates[1], rates[2] / 50.0])
+                .map(histogram)
+                .collect(),
+            cpu: Some(Cores::saturating(IDLE * f64::from(play.pods) + 0.001 * rates[0] + 0.03 * rates[1])),
+            ..Group::empty(WINDOW)
+        };
+        let _ = play.sample(vec![group]);
+    }
+    let version = play.model.version().unwrap();
+    let cost = |route: &str, le| {
+        let column = |column: &(usize, crate::load::Column<'_>)| {
+            column.1 == crate::load::Column::Requests { value: Some(route), le: Some(le) }
+        };
+        let (column, _) = version.weights.classes().iter().enumerate().find(column).unwrap();
+        version.weights.weights()[column] * version.unit
+    };
+    close(cost("/work", 0.1), 0.03, 0.05);
+    assert!(cost("/wait", 0.1) < 0.002);
+}
+
+/// Weights typed by hand: what is typed is what counts, and CPU is asked only when durations are not to be trusted.
+#[test]
+fn given_weights_are_taken_at_their_word_until_a_pod_is_too_busy() {
+    let classes = Classes::by_duration(Edges::new(LE.to_vec()).unwrap());
+    let weights = Weights::new(classes, &[0.1, 1.0, 4.0, 8.0]).unwrap();
+    let mut play = Play::new(Fitting::default());
+    play.model = LoadModel::new(Weighing::Given(weights));
+    let typed = 20.0 + 60.0 + 40.0 + 8.0;
+    for _ in 0..40 {
+        let load = play.usual();
+        assert_eq!((load.weights, load.borne_out), (WeightsInForce::Given, None));
+        close(load.metricsqps.get(), typed, 1e-9);
+    }
+    // Three pods are 80 % busy and more, and their requests seem twice as heavy.
+    play.pods = 3;
+    let slid = [100.0, 130.0, 35.0, 6.0];
+    let load = (0..10).map(|_| play.window(slid, Some(2.5)).unwrap()).last().unwrap();
+    assert!(load.raw.get() > 1.5 * typed);
+    assert!(load.metricsqps.get() < 1.25 * typed, "{load:?}");
+}
