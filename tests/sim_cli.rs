@@ -109,6 +109,8 @@ fn wrong_input_ends_with_2_and_says_where() {
     ] {
         assert_eq!(refused(arguments), format!("plimsoll-sim: {message}\n"));
     }
+    assert!(refused(&["--concurrency", "9", "--beyond", "drop"]).contains("backlog:128"));
+    assert!(refused(&["--beyond", "queue"]).contains("--concurrency"));
     assert!(refused(&["--window", "4h..3h"]).contains("is not a window"));
     assert!(refused(&["--unknown"]).contains("--unknown"));
 }

@@ -74,8 +74,14 @@ pub struct Assumptions {
     pub max_replicas: u32,
     /// Time from a pod's creation to its first request: fixed, or median..95th percentile.
     pub startup: String,
-    /// Most requests that a pod holds at once, if there is a limit.
+    /// Most requests that a pod serves at once, if there is a limit.
     pub concurrency: Option<u32>,
+    /// What happens to others, if there is a limit.
+    pub beyond: Option<String>,
+    /// Whether the pods' metrics show how many requests are in flight.
+    pub shows_in_flight: bool,
+    /// Whether they show how many were turned away.
+    pub shows_rejected: bool,
     /// Who gets the next request.
     pub balancer: String,
     /// A request is late after this many times its duration in an idle pod...
@@ -134,6 +140,9 @@ impl Report {
                 max_replicas: scenario.max,
                 startup: scenario.cluster.start_up.to_string(),
                 concurrency: scenario.cluster.concurrency,
+                beyond: scenario.cluster.concurrency.map(|_| scenario.cluster.beyond.to_string()),
+                shows_in_flight: scenario.cluster.shows.in_flight,
+                shows_rejected: scenario.cluster.shows.rejected,
                 balancer: scenario.cluster.balancer.to_string(),
                 late_factor: scenario.late.factor,
                 late_slack_s: scenario.late.slack.as_secs_f64(),

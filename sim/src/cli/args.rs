@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use plimsoll::load::FitSettings;
 use plimsoll::units::{Cores, Percent, Span};
 
-use crate::cluster::{Balancer, ClusterConfig, StartUp};
+use crate::cluster::{Balancer, Beyond, ClusterConfig, Shows, StartUp};
 use crate::scenario::{ReplayError, Scenario, Timing};
 use crate::score::Late;
 use crate::trace::{TraceOptions, Window};
@@ -120,7 +120,7 @@ pub(super) struct Run {
     /// Most CPU that a pod may use. Default: what it requests
     #[arg(long, value_name = "N", value_parser = cores)]
     limit: Option<Cores>,
-    /// Share of the cores that it requests that a pod at target uses, in whole percent
+    /// Share of its requested CPU that a pod at target uses, in whole percent
     #[arg(long, value_name = "PERCENT", default_value = "70%")]
     share: Percent,
     /// Fewest replicas
@@ -132,9 +132,15 @@ pub(super) struct Run {
     /// Time from a pod's creation to its first request: 30s, or median and 95th percentile
     #[arg(long, value_name = "T|T..T", default_value_t)]
     startup: StartUp,
-    /// Most requests that a pod holds at once; it answers 429 to others. Default: no limit
+    /// Most requests that a pod serves at once. Default: no limit
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
+    /// What happens to others: reject (429, after 2ms), queue (in the pod), or backlog (in the kernel; :N holds so many)
+    #[arg(long, value_name = "reject[:T]|queue|backlog[:N]", requires = "concurrency", default_value_t)]
+    beyond: Beyond,
+    /// What the pods' metrics do not show: in-flight, rejected, or both, separated by a comma
+    #[arg(long, value_enum, value_name = "WHAT,…", value_delimiter = ',', hide_possible_values = true)]
+    hide: Vec<Hidden>,
     /// Who gets the next request
     #[arg(long, value_enum, default_value_t = BalancerName::RoundRobin)]
     balancer: BalancerName,
@@ -144,6 +150,12 @@ pub(super) struct Run {
     /// …and this much more
     #[arg(long, value_name = "T", default_value_t = Late::default().slack)]
     late_slack: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Hidden {
+    InFlight,
+    Rejected,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -191,6 +203,11 @@ impl Run {
                 cores: self.cores,
                 limit: self.limit,
                 concurrency: self.concurrency,
+                beyond: self.beyond,
+                shows: Shows {
+                    in_flight: !self.hide.contains(&Hidden::InFlight),
+                    rejected: !self.hide.contains(&Hidden::Rejected),
+                },
                 balancer: match self.balancer {
                     BalancerName::RoundRobin => Balancer::RoundRobin,
                     BalancerName::LeastLoaded => Balancer::LeastLoaded,

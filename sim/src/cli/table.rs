@@ -65,25 +65,7 @@ fn seconds(latency: Option<f64>) -> String {
 fn heading(report: &Report) -> String {
     let TraceReport { name, window, rate_scale, requests, .. } = &report.trace;
     let trace = &report.trace;
-    let Assumptions {
-        seed,
-        cores_per_pod,
-        limit_cores_per_pod,
-        min_replicas,
-        max_replicas,
-        startup,
-        balancer,
-        ..
-    } = &report.assumptions;
     let scale = if *rate_scale == 1.0 { String::new() } else { format!(" at {rate_scale} times its rate") };
-    let cpu_limit = match limit_cores_per_pod {
-        limit if limit == cores_per_pod => String::new(),
-        limit => format!(" that may use {limit}"),
-    };
-    let limit = match report.assumptions.concurrency {
-        Some(limit) => format!(", {limit} requests at most"),
-        None => String::new(),
-    };
     let mut cpu = match trace.cpu_share_percent {
         Some(share) => format!("CPU is taken to be {share} % of each duration. "),
         None => String::new(),
@@ -94,8 +76,7 @@ fn heading(report: &Report) -> String {
     format!(
         "{name}, {window}{scale}: {} with {requests} requests, {:.1} a second.\n\
          Work: {:.1} cores on average, {:.1} in the busiest minute; {:.1} ms of CPU a request. {cpu}\n\
-         Pods: {cores_per_pod} {} each{cpu_limit}{limit}, ready {startup}{} after creation, {balancer}; {min_replicas} to \
-         {max_replicas} of them. Seed {seed}.\n\
+         {}\n\
          Targets: at the mean mix of requests a pod at target uses {} % of its cores, whichever policy it is.\n\
          A prophet with just enough pods in every minute would need {:.1} pod-hours.\n",
         length(trace.length_s),
@@ -103,12 +84,36 @@ fn heading(report: &Report) -> String {
         trace.mean_cores,
         trace.peak_minute_cores,
         trace.mean_cpu_s * 1000.0,
-        if *cores_per_pod == 1.0 { "core" } else { "cores" },
-        if startup.contains("..") { " (median..95 %)" } else { "" },
+        pods(&report.assumptions),
         report.assumptions.share_percent,
         trace.ideal_pod_hours,
     )
     .replace(" \n", "\n")
+}
+
+fn pods(assumptions: &Assumptions) -> String {
+    let Assumptions { seed, cores_per_pod: cores, min_replicas, max_replicas, startup, .. } = assumptions;
+    let unit = if *cores == 1.0 { "core" } else { "cores" };
+    let usable = match assumptions.limit_cores_per_pod {
+        usable if usable == *cores => String::new(),
+        usable => format!(" that may use {usable}"),
+    };
+    let limit = match (assumptions.concurrency, &assumptions.beyond) {
+        (Some(limit), Some(beyond)) => format!(", {limit} requests at once, then {beyond}"),
+        _ => String::new(),
+    };
+    let kind = if startup.contains("..") { " (median..95 %)" } else { "" };
+    let hidden = match (assumptions.shows_in_flight, assumptions.shows_rejected) {
+        (true, true) => "",
+        (false, true) => " Their metrics do not show what is in flight.",
+        (true, false) => " Their metrics do not show what is rejected.",
+        (false, false) => " Their metrics show neither what is in flight nor what is rejected.",
+    };
+    format!(
+        "Pods: {cores} {unit} each{usable}{limit}, ready {startup}{kind} after creation, {}; {min_replicas} to \
+         {max_replicas} of them.{hidden} Seed {seed}.",
+        assumptions.balancer,
+    )
 }
 
 fn length(seconds: f64) -> String {
@@ -121,14 +126,16 @@ fn against(beaten: String, by: String, unit: &str) -> Option<String> {
 }
 
 fn legend(report: &Report) -> String {
-    let Assumptions { late_factor, late_slack_s, .. } = &report.assumptions;
+    let Assumptions { late_factor, late_slack_s, beyond, .. } = &report.assumptions;
+    let has_end = beyond.as_ref().is_some_and(|beyond| beyond.starts_with("backlog:"));
+    let full = if has_end { ", or a backlog was full" } else { "" };
     let minutes = report.policies.first().map_or(0, |score| score.minutes);
     let mut text = format!(
         "pod-hours  every pod from its creation until it is gone\n\
          most       most replicas at any time\n\
          short min  minutes, of {minutes}, in which more CPU work arrived than the ready pods could do\n\
          late       took longer than {late_factor} times what it takes in an idle pod, plus {} ms; of all requests\n\
-         rejected   429 from a pod at its limit, or no pod was ready\n\
+         rejected   429 from a pod at its limit, or no pod was ready{full}\n\
          scalings   changes of the number of replicas\n",
         late_slack_s * 1000.0,
     );

@@ -31,6 +31,29 @@ fn the_defaults_are_the_librarys() {
 }
 
 #[test]
+fn how_pods_are_overloaded_is_said() {
+    let said = |arguments: &[&str], expected: &[&str]| {
+        let run = run(&[&["--window", "0s..1m", "--policy", "fixed"], arguments].concat());
+        let text = table::render(&simulate(&run).unwrap());
+        for expected in expected {
+            assert!(text.contains(expected), "{text}");
+        }
+    };
+    said(
+        &["--limit", "2", "--concurrency", "9"],
+        &["Pods: 1 core each that may use 2, 9 requests at once, then reject:2ms, ready 20s"],
+    );
+    said(
+        &["--concurrency", "9", "--beyond", "queue", "--hide", "in-flight"],
+        &["each, 9 requests at once, then queue, ready", "Their metrics do not show what is in flight. Seed"],
+    );
+    said(
+        &["--concurrency", "9", "--beyond", "backlog:50", "--hide", "in-flight,rejected"],
+        &["then backlog:50", "neither what is in flight nor what is rejected", "or a backlog was full\n"],
+    );
+}
+
+#[test]
 fn a_load_that_never_leaves_the_fewest_replicas_is_said_to() {
     let report =
         simulate(&run(&["--window", "0s..5m", "--rate-scale", "0.1", "--policy", "plimsoll"])).unwrap();

@@ -18,8 +18,12 @@ pub struct ClusterConfig {
     pub cores: Cores,
     /// Most CPU that one pod may use; above zero. None: what it requests.
     pub limit: Option<Cores>,
-    /// Most requests that a pod holds at once, waiting ones included; it answers 429 to others. None: no limit.
+    /// Most requests that a pod serves at once, those that wait for something else than CPU included. None: no limit.
     pub concurrency: Option<u32>,
+    /// What happens to others.
+    pub beyond: Beyond,
+    /// What the pods' metrics pages show beside durations and CPU.
+    pub shows: Shows,
     /// Who gets the next request.
     pub balancer: Balancer,
     /// Time from the creation of a pod to its first request.
@@ -34,6 +38,8 @@ impl Default for ClusterConfig {
             cores: Cores::saturating(1.0),
             limit: None,
             concurrency: None,
+            beyond: Beyond::default(),
+            shows: Shows::default(),
             balancer: Balancer::RoundRobin,
             start_up: StartUp::default(),
             seed: 1,
@@ -45,6 +51,82 @@ impl ClusterConfig {
     /// Most CPU that one pod may use.
     pub fn usable(&self) -> Cores {
         self.limit.unwrap_or(self.cores)
+    }
+}
+
+/// What happens to requests beyond a pod's concurrency limit.
+///
+/// Text form: `reject` or `reject:5ms`, `queue`, `backlog` or `backlog:128`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// They are answered 429. Until then they are in flight; they use no CPU and show in no duration.
+    Reject {
+        /// How long that takes; not negative.
+        after: Span,
+    },
+    /// They queue in the pod, first come first served: in flight and lasting since they came.
+    Queue,
+    /// They wait in the kernel, first come first served, until the pod accepts them. To its metrics they come only then;
+    /// their clients have been waiting since they came.
+    Backlog {
+        /// Most that wait; the connections of others are refused. None: no end of them.
+        size: Option<u32>,
+    },
+}
+
+impl Default for Beyond {
+    fn default() -> Self {
+        Self::Reject { after: Span::from_millis(2) }
+    }
+}
+
+/// What happens beyond the limit, in a form that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} does not say what happens: give reject or reject:5ms, queue, backlog or backlog:128")]
+pub struct BeyondError(String);
+
+impl FromStr for Beyond {
+    type Err = BeyondError;
+
+    fn from_str(text: &str) -> Result<Self, BeyondError> {
+        let wrong = || BeyondError(text.to_owned());
+        match text.split_once(':') {
+            None if text == "reject" => Ok(Self::default()),
+            None if text == "queue" => Ok(Self::Queue),
+            None if text == "backlog" => Ok(Self::Backlog { size: None }),
+            Some(("reject", after)) => {
+                let after = after.parse::<Span>().ok().filter(|after| *after >= Span::ZERO);
+                Ok(Self::Reject { after: after.ok_or_else(wrong)? })
+            }
+            Some(("backlog", size)) => Ok(Self::Backlog { size: Some(size.parse().map_err(|_| wrong())?) }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Beyond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reject { after } => write!(f, "reject:{after}"),
+            Self::Queue => f.write_str("queue"),
+            Self::Backlog { size: None } => f.write_str("backlog"),
+            Self::Backlog { size: Some(size) } => write!(f, "backlog:{size}"),
+        }
+    }
+}
+
+/// What the pods' metrics pages show beside durations and CPU. Many real ones show neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shows {
+    /// How many requests are in flight.
+    pub in_flight: bool,
+    /// How many were turned away.
+    pub rejected: bool,
+}
+
+impl Default for Shows {
+    fn default() -> Self {
+        Self { in_flight: true, rejected: true }
     }
 }
 
@@ -151,6 +233,17 @@ mod tests {
     fn the_same_pod_starts_in_the_same_time() {
         assert_eq!(StartUp::default().draw(3, 5), StartUp::default().draw(3, 5));
         assert_ne!(StartUp::default().draw(3, 5), StartUp::default().draw(3, 6));
+    }
+
+    #[test]
+    fn what_happens_beyond_the_limit_is_written_as_it_is_read() {
+        for text in ["reject:2ms", "reject:0s", "queue", "backlog", "backlog:0", "backlog:128"] {
+            assert_eq!(text.parse::<Beyond>().unwrap().to_string(), text);
+        }
+        assert_eq!("reject".parse(), Ok(Beyond::default()));
+        for text in ["", "drop", "reject:", "reject:2", "reject:-2ms", "queue:9", "backlog:-1", "backlog:"] {
+            assert!(text.parse::<Beyond>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

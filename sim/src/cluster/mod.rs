@@ -1,7 +1,8 @@
 //! Simulated pods behind a balancer, driven event by event.
 //!
 //! A request needs CPU first and waits for I/O after. A pod shares its cores among the requests that compute, none
-//! of which gets more than one core, so a request's latency is an outcome of what else is in its pod. [`Cluster`] is
+//! of which gets more than one core, so a request's latency is an outcome of what else is in its pod. What happens
+//! beyond a pod's concurrency limit, if it has one, is [`Beyond`]. [`Cluster`] is
 //! a stepper for whoever owns the time: [`Cluster::inject`] what arrives, [`Cluster::advance_to`] an instant,
 //! [`Cluster::set_replicas`], look at [`Cluster::pods`] and read each pod's counters by [`Cluster::reading`], as its
 //! metrics page would show them. Arrived requests are completed, in flight, rejected or lost; there is no fifth.
@@ -31,11 +32,11 @@ use std::collections::VecDeque;
 use plimsoll::load::Reading;
 use plimsoll::units::{Span, Time};
 
-pub use config::{Balancer, ClusterConfig, StartUp, StartUpError};
+pub use config::{Balancer, Beyond, BeyondError, ClusterConfig, Shows, StartUp, StartUpError};
 pub use pod::{LE, Phase};
 
 use calendar::Calendar;
-use pod::Pod;
+use pod::{Answer, Pod};
 
 /// How long the pods have been running that are there at the start.
 const HEAD_START: Span = Span::from_secs(3600);
@@ -63,7 +64,7 @@ impl Request {
 pub struct Completion {
     /// When.
     pub at: Time,
-    /// Time since its arrival.
+    /// Time since its arrival, as its client sees it.
     pub sojourn: Span,
     /// CPU that it needed.
     pub cpu: Span,
@@ -98,11 +99,11 @@ pub struct Totals {
     pub arrived: u64,
     /// Requests that were answered.
     pub completed: u64,
-    /// Requests inside the pods.
+    /// Requests inside the pods, or in the backlog of one.
     pub in_flight: u64,
     /// Requests turned away with 429 by a pod at its concurrency limit.
     pub rejected: u64,
-    /// Requests that found no ready pod.
+    /// Requests that found no ready pod, or a full backlog.
     pub lost: u64,
     /// Time that pods have existed, warming and draining included, in pod-seconds.
     pub pod_seconds: f64,
@@ -269,7 +270,7 @@ impl Cluster {
     fn create(&mut self, created: Time) -> Pod {
         self.created += 1;
         let name = format!("pod-{:05}", self.created);
-        Pod::new(name, created, self.now, self.config.usable().get(), self.config.concurrency)
+        Pod::new(name, created, self.now, &self.config)
     }
 
     fn arrive(&mut self, request: &Request) {
@@ -279,10 +280,10 @@ impl Cluster {
             return;
         };
         let pod = &mut self.pods[index];
-        if pod.accept(self.now, request) {
+        if pod.take(self.now, request) {
             self.calendar.set(index, pod.next());
         } else {
-            self.totals.rejected += 1;
+            self.totals.lost += 1;
         }
     }
 
@@ -307,8 +308,7 @@ impl Cluster {
             self.reorder();
             return None;
         }
-        let completion = pod.fire(self.now);
-        self.totals.completed += u64::from(completion.is_some());
+        let answer = pod.fire(self.now);
         if pod.phase == Phase::Draining && pod.in_flight() == 0 {
             self.count();
             self.remove_drained();
@@ -316,7 +316,16 @@ impl Cluster {
         } else {
             self.calendar.set(index, pod.next());
         }
-        completion
+        match answer? {
+            Answer::Completed(completion) => {
+                self.totals.completed += 1;
+                Some(completion)
+            }
+            Answer::Rejected => {
+                self.totals.rejected += 1;
+                None
+            }
+        }
     }
 
     /// Brings the integrals up to now, before the number of pods changes.

@@ -1,13 +1,13 @@
 //! One simulated pod: its life, its requests, its counters.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use plimsoll::load::{HistogramCounts, Labels, Reading};
 use plimsoll::units::{Span, Time};
 
 use super::processor::Processor;
-use super::{Completion, PodView, Request};
+use super::{Beyond, ClusterConfig, Completion, PodView, Request, Shows};
 
 /// Upper bounds of the pods' duration histogram in seconds: the defaults of Prometheus' client libraries.
 pub const LE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -30,8 +30,18 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Job {
     arrived: Time,
+    /// Since when the pod knows of it.
+    accepted: Time,
     cpu: Span,
     io: Span,
+}
+
+/// The end of a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Completed(Completion),
+    /// 429.
+    Rejected,
 }
 
 #[derive(Debug)]
@@ -44,25 +54,35 @@ pub(super) struct Pod {
     /// Requests that wait for something else than the CPU, by when they will be done.
     waiting: BinaryHeap<Reverse<(Time, u64, Job)>>,
     sequence: u64,
+    /// Requests beyond the limit, in the order of their arrival; none unless as many are served as may be.
+    queue: VecDeque<Job>,
+    /// When those that are turned away will be answered, in order.
+    turned_away: VecDeque<Time>,
     concurrency: Option<u32>,
-    /// Completed requests by bucket of their sojourn, not cumulative; one more than there are bounds.
+    beyond: Beyond,
+    shows: Shows,
+    /// Completed requests by bucket of their duration, not cumulative; one more than there are bounds.
     counts: [u64; LE.len() + 1],
-    /// Sum of the sojourns, in nanoseconds.
+    /// Sum of the durations, in nanoseconds.
     sum: i128,
     rejected: u64,
 }
 
 impl Pod {
-    pub(super) fn new(name: String, created: Time, now: Time, cores: f64, concurrency: Option<u32>) -> Self {
+    pub(super) fn new(name: String, created: Time, now: Time, config: &ClusterConfig) -> Self {
         Self {
             name,
             created,
             ready_since: None,
             phase: Phase::Warming { until: now },
-            cpu: Processor::new(cores, now),
+            cpu: Processor::new(config.usable().get(), now),
             waiting: BinaryHeap::new(),
             sequence: 0,
-            concurrency,
+            queue: VecDeque::new(),
+            turned_away: VecDeque::new(),
+            concurrency: config.concurrency,
+            beyond: config.beyond,
+            shows: config.shows,
             counts: [0; LE.len() + 1],
             sum: 0,
             rejected: 0,
@@ -73,8 +93,13 @@ impl Pod {
         PodView { name: &self.name, phase: self.phase, created: self.created, ready_since: self.ready_since }
     }
 
-    /// Requests inside.
+    /// Requests whose clients wait for this pod.
     pub(super) fn in_flight(&self) -> usize {
+        self.served() + self.queue.len() + self.turned_away.len()
+    }
+
+    /// Requests that it has begun with.
+    fn served(&self) -> usize {
         self.cpu.jobs() + self.waiting.len()
     }
 
@@ -82,14 +107,18 @@ impl Pod {
         self.cpu.used(now)
     }
 
-    /// Whether it takes the request; if not, it answers 429 at once.
-    pub(super) fn accept(&mut self, now: Time, request: &Request) -> bool {
-        if self.concurrency.is_some_and(|limit| self.in_flight() >= limit as usize) {
-            self.rejected += 1;
-            return false;
+    /// Takes a request, unless the connection is refused.
+    pub(super) fn take(&mut self, now: Time, request: &Request) -> bool {
+        let job = Job { arrived: now, accepted: now, cpu: request.cpu, io: request.io };
+        if self.concurrency.is_none_or(|limit| self.served() < limit as usize) {
+            self.cpu.push(now, job.cpu, job);
+            return true;
         }
-        let job = Job { arrived: now, cpu: request.cpu, io: request.io };
-        self.cpu.push(now, request.cpu, job);
+        match self.beyond {
+            Beyond::Reject { after } => self.turned_away.push_back(now + after),
+            Beyond::Backlog { size: Some(size) } if self.queue.len() >= size as usize => return false,
+            Beyond::Queue | Beyond::Backlog { .. } => self.queue.push_back(job),
+        }
         true
     }
 
@@ -99,11 +128,12 @@ impl Pod {
             return Some(until);
         }
         let waiting = self.waiting.peek().map(|Reverse((until, ..))| *until);
-        [self.cpu.next(), waiting].into_iter().flatten().min()
+        let turned_away = self.turned_away.front().copied();
+        [self.cpu.next(), waiting, turned_away].into_iter().flatten().min()
     }
 
     /// What [`Self::next`] told of: the end of a request, or nothing that anybody waits for.
-    pub(super) fn fire(&mut self, now: Time) -> Option<Completion> {
+    pub(super) fn fire(&mut self, now: Time) -> Option<Answer> {
         if self.cpu.next().is_some_and(|next| next <= now) {
             let job = self.cpu.pop(now)?;
             if job.io.is_positive() {
@@ -113,22 +143,39 @@ impl Pod {
             }
             return Some(self.complete(now, job));
         }
-        let Reverse((_, _, job)) = self.waiting.pop()?;
-        Some(self.complete(now, job))
+        if self.waiting.peek().is_some_and(|Reverse((until, ..))| *until <= now) {
+            let Reverse((_, _, job)) = self.waiting.pop()?;
+            return Some(self.complete(now, job));
+        }
+        self.turned_away.pop_front()?;
+        self.rejected += 1;
+        Some(Answer::Rejected)
     }
 
-    fn complete(&mut self, now: Time, job: Job) -> Completion {
-        let sojourn = now - job.arrived;
-        let seconds = sojourn.as_secs_f64();
+    fn complete(&mut self, now: Time, job: Job) -> Answer {
+        let duration = now - job.accepted;
+        let seconds = duration.as_secs_f64();
         self.counts[LE.partition_point(|le| *le < seconds)] += 1;
-        self.sum += i128::from(sojourn.as_nanos());
-        Completion { at: now, sojourn, cpu: job.cpu, io: job.io }
+        self.sum += i128::from(duration.as_nanos());
+        if let Some(mut next) = self.queue.pop_front() {
+            if self.has_backlog() {
+                next.accepted = now;
+            }
+            self.cpu.push(now, next.cpu, next);
+        }
+        Answer::Completed(Completion { at: now, sojourn: now - job.arrived, cpu: job.cpu, io: job.io })
+    }
+
+    /// Whether those beyond the limit wait where it does not see them.
+    fn has_backlog(&self) -> bool {
+        matches!(self.beyond, Beyond::Backlog { .. })
     }
 
     /// Requests inside that are not done after `limit` of their intrinsic duration.
     pub(super) fn overdue(&self, now: Time, limit: &dyn Fn(Span) -> Span) -> usize {
         let waiting = self.waiting.iter().map(|Reverse((_, _, job))| job);
-        self.cpu.iter().chain(waiting).filter(|job| now - job.arrived > limit(job.cpu + job.io)).count()
+        let inside = self.cpu.iter().chain(waiting).chain(&self.queue);
+        inside.filter(|job| now - job.arrived > limit(job.cpu + job.io)).count()
     }
 
     pub(super) fn reading(&self, now: Time) -> Reading {
@@ -139,14 +186,15 @@ impl Pod {
         });
         let sum = Some(self.sum as f64 / 1e9);
         let histogram = HistogramCounts::new(Labels::new(), LE.to_vec(), cumulative.collect(), sum);
+        let unseen = if self.has_backlog() { self.queue.len() } else { 0 };
         Reading {
             at: now,
             started: Some(self.created),
             // Never refused: the bounds ascend, and cumulative counts cannot decrease.
             histograms: histogram.into_iter().collect(),
             cpu_seconds: Some(self.cpu.used(now)),
-            in_flight: Some(self.in_flight() as f64),
-            rejected: Some(self.rejected as f64),
+            in_flight: self.shows.in_flight.then_some((self.in_flight() - unseen) as f64),
+            rejected: self.shows.rejected.then_some(self.rejected as f64),
             ..Reading::default()
         }
     }

@@ -116,15 +116,79 @@ fn without_a_ready_pod_requests_are_lost() {
     assert_eq!((cluster.totals().arrived, cluster.totals().lost), (1, 1));
 }
 
-#[test]
-fn a_pod_at_its_limit_answers_429_and_counts_it() {
-    let mut cluster = Cluster::new(ClusterConfig { concurrency: Some(2), ..config() }, START, 1);
+/// Five requests of 100 ms of CPU each at once, for a pod of one core that serves two.
+fn beyond(beyond: Beyond, shows: Shows) -> Cluster {
+    let config = ClusterConfig { concurrency: Some(2), beyond, shows, ..config() };
+    let mut cluster = Cluster::new(config, START, 1);
     cluster.inject((0..5).map(|_| request(0, 100, 0)));
+    cluster
+}
+
+fn gauges(cluster: &Cluster) -> (Option<f64>, Option<f64>) {
+    let (_, reading) = cluster.readings().next().unwrap();
+    (reading.in_flight, reading.rejected)
+}
+
+/// Requests answered so far, and the sum of their durations in milliseconds, as the pod's histogram shows them.
+fn durations(cluster: &Cluster) -> (f64, f64) {
+    let (_, reading) = cluster.readings().next().unwrap();
+    let histogram = &reading.histograms[0];
+    (*histogram.counts().last().unwrap(), (histogram.sum().unwrap() * 1000.0).round())
+}
+
+/// How long the clients waited, in milliseconds.
+fn sojourns(cluster: &mut Cluster) -> Vec<i64> {
+    let mut sojourns = Vec::new();
+    cluster.advance_with(START + secs(1), |done| sojourns.push(done.sojourn.as_millis()));
+    sojourns
+}
+
+#[test]
+fn a_pod_at_its_limit_answers_429_after_a_moment_and_at_no_cost() {
+    let mut cluster = beyond(Beyond::Reject { after: ms(2) }, Shows::default());
     cluster.advance_to(START + ms(1));
-    let pod = names(&cluster, is_ready).remove(0);
-    let reading = cluster.reading(&pod).unwrap();
-    assert_eq!((reading.in_flight, reading.rejected), (Some(2.0), Some(3.0)));
-    assert_eq!(cluster.totals().rejected, 3);
+    assert_eq!((gauges(&cluster), cluster.totals().in_flight), ((Some(5.0), Some(0.0)), 5));
+    cluster.advance_to(START + ms(2));
+    assert_eq!((gauges(&cluster), cluster.totals().rejected), ((Some(2.0), Some(3.0)), 3));
+    assert_eq!(sojourns(&mut cluster), [200; 2], "those inside do not notice");
+    assert_eq!(durations(&cluster), (2.0, 400.0));
+}
+
+#[test]
+fn a_queue_in_the_pod_shows() {
+    let mut cluster = beyond(Beyond::Queue, Shows::default());
+    cluster.advance_to(START + ms(1));
+    assert_eq!(gauges(&cluster), (Some(5.0), Some(0.0)));
+    // In pairs, in the order of their arrival; the last one alone.
+    assert_eq!(sojourns(&mut cluster), [200, 200, 400, 400, 500]);
+    assert_eq!(durations(&cluster), (5.0, 1700.0));
+}
+
+#[test]
+fn a_backlog_shows_to_the_clients_alone() {
+    let mut cluster = beyond(Beyond::Backlog { size: None }, Shows::default());
+    cluster.advance_to(START + ms(1));
+    assert_eq!((gauges(&cluster), cluster.totals().in_flight), ((Some(2.0), Some(0.0)), 5));
+    assert_eq!(cluster.overdue(|_| Span::ZERO), 5);
+    assert_eq!(sojourns(&mut cluster), [200, 200, 400, 400, 500]);
+    assert_eq!(durations(&cluster), (5.0, 900.0), "each since it was accepted");
+}
+
+#[test]
+fn a_full_backlog_refuses_connections() {
+    let mut cluster = beyond(Beyond::Backlog { size: Some(1) }, Shows::default());
+    assert_eq!(sojourns(&mut cluster), [200, 200, 300]);
+    let totals = cluster.totals();
+    assert_eq!((totals.completed, totals.rejected, totals.lost), (3, 0, 2));
+}
+
+#[test]
+fn what_a_page_does_not_show_is_not_known() {
+    for (in_flight, rejected) in [(false, true), (true, false)] {
+        let mut cluster = beyond(Beyond::default(), Shows { in_flight, rejected });
+        cluster.advance_to(START + ms(2));
+        assert_eq!(gauges(&cluster), (in_flight.then_some(2.0), rejected.then_some(3.0)));
+    }
 }
 
 #[test]
@@ -190,11 +254,13 @@ proptest! {
         requests in proptest::collection::vec((0i64..20_000, 0i64..900, 0i64..900), 0..200),
         steps in proptest::collection::vec((0i64..5_000, 0u32..6), 0..12),
         concurrency in proptest::option::of(1u32..4),
+        beyond in proptest::sample::select(vec!["reject:2ms", "reject:3s", "queue", "backlog", "backlog:1"]),
         least_loaded: bool,
     ) {
         let balancer = if least_loaded { Balancer::LeastLoaded } else { Balancer::RoundRobin };
         let start_up = StartUp::Fixed(secs(2));
-        let config = ClusterConfig { concurrency, balancer, start_up, ..ClusterConfig::default() };
+        let beyond = beyond.parse().unwrap();
+        let config = ClusterConfig { concurrency, beyond, balancer, start_up, ..ClusterConfig::default() };
         let mut cluster = Cluster::new(config, START, 2);
         let mut requests = requests;
         requests.sort();
