@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Scaling,
     /// Phases of the timers.
     Phases,
+    /// Which pods the balancer looks at.
+    Balancing,
     /// How long the n-th pod takes to start.
     StartUp(u64),
 }
@@ -27,6 +29,7 @@ impl Purpose {
             Self::Durations => 2,
             Self::Scaling => 3,
             Self::Phases => 4,
+            Self::Balancing => 5,
             Self::StartUp(pod) => 1000 + pod,
         }
     }

@@ -164,6 +164,10 @@ enum BalancerName {
     RoundRobin,
     /// The pod with the fewest requests inside
     LeastLoaded,
+    /// Any pod
+    Random,
+    /// Of any two pods, the one with fewer requests inside
+    TwoChoices,
 }
 
 fn cores(text: &str) -> Result<Cores, String> {
@@ -211,6 +215,8 @@ impl Run {
                 balancer: match self.balancer {
                     BalancerName::RoundRobin => Balancer::RoundRobin,
                     BalancerName::LeastLoaded => Balancer::LeastLoaded,
+                    BalancerName::Random => Balancer::Random,
+                    BalancerName::TwoChoices => Balancer::PowerOfTwo,
                 },
                 start_up: self.startup,
                 seed: self.seed,

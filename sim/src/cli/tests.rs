@@ -31,7 +31,7 @@ fn the_defaults_are_the_librarys() {
 }
 
 #[test]
-fn how_pods_are_overloaded_is_said() {
+fn what_the_pods_are_like_is_said() {
     let said = |arguments: &[&str], expected: &[&str]| {
         let run = run(&[&["--window", "0s..1m", "--policy", "fixed"], arguments].concat());
         let text = table::render(&simulate(&run).unwrap());
@@ -47,6 +47,7 @@ fn how_pods_are_overloaded_is_said() {
         &["--concurrency", "9", "--beyond", "queue", "--hide", "in-flight"],
         &["each, 9 requests at once, then queue, ready", "Their metrics do not show what is in flight. Seed"],
     );
+    said(&["--balancer", "two-choices"], &["after creation, two choices; 2 to"]);
     said(
         &["--concurrency", "9", "--beyond", "backlog:50", "--hide", "in-flight,rejected"],
         &["then backlog:50", "neither what is in flight nor what is rejected", "or a backlog was full\n"],

@@ -28,7 +28,7 @@ pub struct ClusterConfig {
     pub balancer: Balancer,
     /// Time from the creation of a pod to its first request.
     pub start_up: StartUp,
-    /// Of the start-up times.
+    /// Of everything random about them.
     pub seed: u64,
 }
 
@@ -138,6 +138,10 @@ pub enum Balancer {
     RoundRobin,
     /// The one with the fewest requests inside; the oldest of several.
     LeastLoaded,
+    /// Any.
+    Random,
+    /// Of any two, the one with fewer requests inside.
+    PowerOfTwo,
 }
 
 impl fmt::Display for Balancer {
@@ -145,6 +149,8 @@ impl fmt::Display for Balancer {
         f.write_str(match self {
             Self::RoundRobin => "round robin",
             Self::LeastLoaded => "least loaded",
+            Self::Random => "random",
+            Self::PowerOfTwo => "two choices",
         })
     }
 }

@@ -31,12 +31,16 @@ use std::collections::VecDeque;
 
 use plimsoll::load::Reading;
 use plimsoll::units::{Span, Time};
+use rand::RngExt;
+use rand_pcg::Pcg64;
 
 pub use config::{Balancer, Beyond, BeyondError, ClusterConfig, Shows, StartUp, StartUpError};
 pub use pod::{LE, Phase};
 
 use calendar::Calendar;
 use pod::{Answer, Pod};
+
+use crate::random::{Purpose, generator};
 
 /// How long the pods have been running that are there at the start.
 const HEAD_START: Span = Span::from_secs(3600);
@@ -128,6 +132,7 @@ pub struct Cluster {
     /// Requests that are yet to arrive, in order.
     coming: VecDeque<Request>,
     turn: usize,
+    chance: Pcg64,
     created: u64,
     /// `in_flight` and `cpu_seconds` hold what the pods that are gone have left; integrals are as of `counted`.
     totals: Totals,
@@ -138,6 +143,7 @@ impl Cluster {
     /// A cluster that has long been running with `replicas` ready pods at `start`.
     pub fn new(config: ClusterConfig, start: Time, replicas: u32) -> Self {
         let mut cluster = Self {
+            chance: generator(config.seed, Purpose::Balancing),
             config,
             start,
             now: start,
@@ -295,7 +301,19 @@ impl Cluster {
                 self.ready.get(self.turn).copied()
             }
             Balancer::LeastLoaded => self.ready.iter().copied().min_by_key(|i| self.pods[*i].in_flight()),
+            Balancer::Random => self.draw(),
+            Balancer::PowerOfTwo => {
+                // The same one twice is one choice.
+                let two = [self.draw(), self.draw()];
+                two.into_iter().flatten().min_by_key(|i| self.pods[*i].in_flight())
+            }
         }
+    }
+
+    /// Any ready pod.
+    fn draw(&mut self) -> Option<usize> {
+        let count = self.ready.len();
+        (count > 0).then(|| self.ready[self.chance.random_range(0..count)])
     }
 
     /// The event of a pod whose time has come.

@@ -203,6 +203,42 @@ fn least_loaded_avoids_the_busy_pod_and_round_robin_does_not() {
     assert!(!both_long(Balancer::RoundRobin), "the two long ones share a pod");
 }
 
+/// Requests in each of 20 pods after 400 that end never.
+fn spread(balancer: Balancer, seed: u64) -> Vec<usize> {
+    let mut cluster = Cluster::new(ClusterConfig { balancer, seed, ..config() }, START, 20);
+    cluster.inject((0..400).map(|_| request(0, 1_000_000, 0)));
+    cluster.advance_to(START + ms(1));
+    cluster.readings().map(|(_, reading)| reading.in_flight.unwrap() as usize).collect()
+}
+
+#[test]
+fn chance_fills_pods_unevenly_and_a_second_choice_evens_out() {
+    for seed in 1..=5 {
+        let (one, two) = (spread(Balancer::Random, seed), spread(Balancer::PowerOfTwo, seed));
+        // Binomial with mean 20 and standard deviation 4.4; with two choices the fullest has some 2 more than the mean.
+        assert!(one.iter().all(|n| (3..=42).contains(n)) && one.iter().max() > Some(&25), "{one:?}");
+        assert!(two.iter().max() <= Some(&23) && two.iter().sum::<usize>() == 400, "{two:?}");
+    }
+}
+
+#[test]
+fn chance_is_the_seeds() {
+    for balancer in [Balancer::Random, Balancer::PowerOfTwo] {
+        assert_eq!(spread(balancer, 1), spread(balancer, 1));
+        assert_ne!(spread(balancer, 1), spread(balancer, 2));
+    }
+}
+
+#[test]
+fn chance_finds_no_pod_where_there_is_none() {
+    for balancer in [Balancer::Random, Balancer::PowerOfTwo] {
+        let mut cluster = Cluster::new(ClusterConfig { balancer, ..config() }, START, 0);
+        cluster.inject([request(0, 10, 0)]);
+        cluster.advance_to(START + secs(1));
+        assert_eq!(cluster.totals().lost, 1);
+    }
+}
+
 #[test]
 fn a_late_injection_arrives_at_once() {
     let mut cluster = Cluster::new(config(), START, 1);
@@ -255,9 +291,13 @@ proptest! {
         steps in proptest::collection::vec((0i64..5_000, 0u32..6), 0..12),
         concurrency in proptest::option::of(1u32..4),
         beyond in proptest::sample::select(vec!["reject:2ms", "reject:3s", "queue", "backlog", "backlog:1"]),
-        least_loaded: bool,
+        balancer in proptest::sample::select(vec![
+            Balancer::RoundRobin,
+            Balancer::LeastLoaded,
+            Balancer::Random,
+            Balancer::PowerOfTwo,
+        ]),
     ) {
-        let balancer = if least_loaded { Balancer::LeastLoaded } else { Balancer::RoundRobin };
         let start_up = StartUp::Fixed(secs(2));
         let beyond = beyond.parse().unwrap();
         let config = ClusterConfig { concurrency, beyond, balancer, start_up, ..ClusterConfig::default() };
