@@ -101,6 +101,7 @@ fn wrong_input_ends_with_2_and_says_where() {
             &["--limit", "0.7"],
             "limit is 0.7: expected 0.01 to 1024, and more than the share of the cores".to_owned(),
         ),
+        (&["--crashes", "4000"], "crashes is 4000: expected 0 to 3600 an hour".to_owned()),
         (&["--concurrency", "0"], "concurrency is 0: expected at least 1".to_owned()),
         (
             &["--min", "9", "--max", "3"],

@@ -98,8 +98,12 @@ impl History {
                 pods: most,
             });
         }
-        let config =
-            ClusterConfig { start_up: StartUp::Fixed(Span::ZERO), concurrency: None, ..config.clone() };
+        let config = ClusterConfig {
+            start_up: StartUp::Fixed(Span::ZERO),
+            concurrency: None,
+            crashes_per_hour: 0.0,
+            ..config.clone()
+        };
         let cores = config.cores;
         let mut cluster = Cluster::new(config, Time::EPOCH, 1);
         let mut classes = Played::default();

@@ -55,7 +55,9 @@ impl MetricsServer {
         let mut readings = BTreeMap::new();
         for (pod, reading) in cluster.readings() {
             let Some(used) = reading.cpu_seconds else { continue };
-            if let Some((since, before)) = self.0.get(pod.name) {
+            // Of a new process nothing is known that it used before.
+            let is_its = |(since, _): &&(Time, f64)| reading.started.is_none_or(|started| started <= *since);
+            if let Some((since, before)) = self.0.get(pod.name).filter(is_its) {
                 let window = now - *since;
                 if let Some(cores) = Quantity::at_least((used - before).max(0.0) / window.as_secs_f64()) {
                     let containers = BTreeMap::from([(CONTAINER.to_owned(), cores)]);
@@ -75,7 +77,7 @@ pub(crate) fn list(cluster: &Cluster) -> Vec<Pod> {
     let pod = |view: crate::cluster::PodView<'_>| {
         let ready = Ready {
             status: view.ready_since.is_some().into(),
-            last_transition: view.ready_since.unwrap_or(view.created),
+            last_transition: view.ready_since.or(view.restarted).unwrap_or(view.created),
         };
         Pod {
             name: view.name.to_owned(),
@@ -145,6 +147,22 @@ mod tests {
         let usage = server.round(&cluster).remove(0);
         assert_eq!((usage.timestamp, usage.window), (START + Span::from_secs(15), Span::from_secs(10)));
         assert_eq!(usage.containers[CONTAINER], Quantity::from_milli(500));
+    }
+
+    #[test]
+    fn a_process_that_crashed_takes_its_usage_with_it_and_its_pod_is_not_ready() {
+        let start_up = StartUp::Fixed(Span::from_secs(20));
+        let config = ClusterConfig { start_up, crashes_per_hour: 60.0, ..ClusterConfig::default() };
+        let (mut cluster, mut server) = (Cluster::new(config, START, 1), MetricsServer::default());
+        server.round(&cluster);
+        while cluster.totals().crashes == 0 {
+            cluster.advance_to(cluster.now() + Span::from_secs(1));
+        }
+        assert_eq!(server.round(&cluster), [], "there is one reading of it");
+        let pod = list(&cluster).remove(0);
+        assert!(!pod.is_ready());
+        assert_eq!(pod.ready.unwrap().last_transition, cluster.pods().next().unwrap().restarted.unwrap());
+        assert!(pod.start_time < Some(START));
     }
 
     #[test]

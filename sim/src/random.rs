@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     Balancing,
     /// How long the n-th pod takes to start.
     StartUp(u64),
+    /// When the n-th pod crashes.
+    Crashes(u64),
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Phases => 4,
             Self::Balancing => 5,
             Self::StartUp(pod) => 1000 + pod,
+            Self::Crashes(pod) => (1 << 40) + pod,
         }
     }
 }

@@ -82,6 +82,8 @@ pub struct Assumptions {
     pub shows_in_flight: bool,
     /// Whether they show how many were turned away.
     pub shows_rejected: bool,
+    /// How often a ready pod crashes.
+    pub crashes_per_pod_hour: f64,
     /// Who gets the next request.
     pub balancer: String,
     /// A request is late after this many times its duration in an idle pod...
@@ -143,6 +145,7 @@ impl Report {
                 beyond: scenario.cluster.concurrency.map(|_| scenario.cluster.beyond.to_string()),
                 shows_in_flight: scenario.cluster.shows.in_flight,
                 shows_rejected: scenario.cluster.shows.rejected,
+                crashes_per_pod_hour: scenario.cluster.crashes_per_hour,
                 balancer: scenario.cluster.balancer.to_string(),
                 late_factor: scenario.late.factor,
                 late_slack_s: scenario.late.slack.as_secs_f64(),

@@ -55,6 +55,8 @@ impl Scenario {
         check(self.min >= 1, "min", self.min.to_string(), "at least 1")?;
         let concurrency = self.cluster.concurrency;
         check(concurrency != Some(0), "concurrency", "0".to_owned(), "at least 1")?;
+        let crashes = self.cluster.crashes_per_hour;
+        check((0.0..=3600.0).contains(&crashes), "crashes", crashes.to_string(), "0 to 3600 an hour")?;
         let bounds = format!("{}, min {}", self.max, self.min);
         check((self.min..=MAX_PODS).contains(&self.max), "max", bounds, "at least min, at most 100000")?;
         let share = self.share.as_fraction();

@@ -54,8 +54,10 @@ pub struct Score {
     pub in_flight_at_end: u64,
     /// Requests turned away with 429.
     pub rejected: u64,
-    /// Requests that found no ready pod.
+    /// Requests that found no ready pod or a full backlog, or were in a pod that crashed.
     pub lost: u64,
+    /// Pods' processes that crashed.
+    pub crashes: u64,
     /// Requests answered late, and those in flight at the end that were late already.
     pub late: u64,
     /// Share of the arrived requests that were late, rejected or lost, in percent.
@@ -146,6 +148,7 @@ impl Tally {
             in_flight_at_end: totals.in_flight,
             rejected: totals.rejected,
             lost: totals.lost,
+            crashes: totals.crashes,
             late,
             failed_percent: percent(late + totals.rejected + totals.lost),
             late_percent: percent(late),

@@ -132,6 +132,9 @@ pub(super) struct Run {
     /// Time from a pod's creation to its first request: 30s, or median and 95th percentile
     #[arg(long, value_name = "T|T..T", default_value_t)]
     startup: StartUp,
+    /// How often a pod crashes, per hour: what is in it is lost, and it starts anew
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    crashes: f64,
     /// Most requests that a pod serves at once. Default: no limit
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
@@ -219,6 +222,7 @@ impl Run {
                     BalancerName::TwoChoices => Balancer::PowerOfTwo,
                 },
                 start_up: self.startup,
+                crashes_per_hour: self.crashes,
                 seed: self.seed,
             },
             min: self.min,

@@ -103,6 +103,10 @@ fn pods(assumptions: &Assumptions) -> String {
         _ => String::new(),
     };
     let kind = if startup.contains("..") { " (median..95 %)" } else { "" };
+    let crashes = match assumptions.crashes_per_pod_hour {
+        0.0 => String::new(),
+        crashes => format!(", each of which crashes {crashes} times an hour"),
+    };
     let hidden = match (assumptions.shows_in_flight, assumptions.shows_rejected) {
         (true, true) => "",
         (false, true) => " Their metrics do not show what is in flight.",
@@ -111,7 +115,7 @@ fn pods(assumptions: &Assumptions) -> String {
     };
     format!(
         "Pods: {cores} {unit} each{usable}{limit}, ready {startup}{kind} after creation, {}; {min_replicas} to \
-         {max_replicas} of them.{hidden} Seed {seed}.",
+         {max_replicas} of them{crashes}.{hidden} Seed {seed}.",
         assumptions.balancer,
     )
 }
@@ -126,16 +130,17 @@ fn against(beaten: String, by: String, unit: &str) -> Option<String> {
 }
 
 fn legend(report: &Report) -> String {
-    let Assumptions { late_factor, late_slack_s, beyond, .. } = &report.assumptions;
+    let Assumptions { late_factor, late_slack_s, beyond, crashes_per_pod_hour, .. } = &report.assumptions;
     let has_end = beyond.as_ref().is_some_and(|beyond| beyond.starts_with("backlog:"));
     let full = if has_end { ", or a backlog was full" } else { "" };
+    let crashed = if *crashes_per_pod_hour > 0.0 { ", or its pod crashed" } else { "" };
     let minutes = report.policies.first().map_or(0, |score| score.minutes);
     let mut text = format!(
         "pod-hours  every pod from its creation until it is gone\n\
          most       most replicas at any time\n\
          short min  minutes, of {minutes}, in which more CPU work arrived than the ready pods could do\n\
          late       took longer than {late_factor} times what it takes in an idle pod, plus {} ms; of all requests\n\
-         rejected   429 from a pod at its limit, or no pod was ready{full}\n\
+         rejected   429 from a pod at its limit, or no pod was ready{full}{crashed}\n\
          scalings   changes of the number of replicas\n",
         late_slack_s * 1000.0,
     );

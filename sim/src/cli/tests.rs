@@ -47,6 +47,10 @@ fn what_the_pods_are_like_is_said() {
         &["--concurrency", "9", "--beyond", "queue", "--hide", "in-flight"],
         &["each, 9 requests at once, then queue, ready", "Their metrics do not show what is in flight. Seed"],
     );
+    said(
+        &["--crashes", "2.5"],
+        &["of them, each of which crashes 2.5 times an hour. Seed", "or its pod crashed\n"],
+    );
     said(&["--balancer", "two-choices"], &["after creation, two choices; 2 to"]);
     said(
         &["--concurrency", "9", "--beyond", "backlog:50", "--hide", "in-flight,rejected"],

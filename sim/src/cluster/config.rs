@@ -28,6 +28,9 @@ pub struct ClusterConfig {
     pub balancer: Balancer,
     /// Time from the creation of a pod to its first request.
     pub start_up: StartUp,
+    /// How often a ready pod's process crashes, per hour, at random; not negative. The requests inside are lost, and the
+    /// pod starts anew.
+    pub crashes_per_hour: f64,
     /// Of everything random about them.
     pub seed: u64,
 }
@@ -42,6 +45,7 @@ impl Default for ClusterConfig {
             shows: Shows::default(),
             balancer: Balancer::RoundRobin,
             start_up: StartUp::default(),
+            crashes_per_hour: 0.0,
             seed: 1,
         }
     }

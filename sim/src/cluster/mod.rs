@@ -92,7 +92,9 @@ pub struct PodView<'a> {
     pub phase: Phase,
     /// When it was created.
     pub created: Time,
-    /// When it became ready; none before.
+    /// When it last crashed and its process was started anew; none if it never did.
+    pub restarted: Option<Time>,
+    /// When it became ready; none while it is not.
     pub ready_since: Option<Time>,
 }
 
@@ -107,8 +109,10 @@ pub struct Totals {
     pub in_flight: u64,
     /// Requests turned away with 429 by a pod at its concurrency limit.
     pub rejected: u64,
-    /// Requests that found no ready pod, or a full backlog.
+    /// Requests that found no ready pod or a full backlog, or were in a pod that crashed.
     pub lost: u64,
+    /// Pods' processes that crashed.
+    pub crashes: u64,
     /// Time that pods have existed, warming and draining included, in pod-seconds.
     pub pod_seconds: f64,
     /// Time that pods were ready, in pod-seconds.
@@ -134,7 +138,7 @@ pub struct Cluster {
     turn: usize,
     chance: Pcg64,
     created: u64,
-    /// `in_flight` and `cpu_seconds` hold what the pods that are gone have left; integrals are as of `counted`.
+    /// `in_flight` and `cpu_seconds` hold what the processes that are gone have left; integrals are as of `counted`.
     totals: Totals,
     counted: Time,
 }
@@ -159,8 +163,7 @@ impl Cluster {
         };
         for _ in 0..replicas {
             let mut pod = cluster.create(start - HEAD_START);
-            pod.phase = Phase::Ready;
-            pod.ready_since = Some(pod.created);
+            pod.make_ready(start, pod.created);
             cluster.pods.push(pod);
         }
         cluster.reorder();
@@ -231,8 +234,7 @@ impl Cluster {
         }
         for _ in there..wanted {
             let mut pod = self.create(self.now);
-            let until = self.now + self.config.start_up.draw(self.config.seed, self.created);
-            pod.phase = Phase::Warming { until };
+            pod.phase = Phase::Warming { until: self.up(pod.number) };
             self.pods.push(pod);
         }
         self.remove_drained();
@@ -275,8 +277,12 @@ impl Cluster {
 
     fn create(&mut self, created: Time) -> Pod {
         self.created += 1;
-        let name = format!("pod-{:05}", self.created);
-        Pod::new(name, created, self.now, &self.config)
+        Pod::new(self.created, created, self.now, &self.config)
+    }
+
+    /// When a pod that starts now will be ready.
+    fn up(&self, pod: u64) -> Time {
+        self.now + self.config.start_up.draw(self.config.seed, pod)
     }
 
     fn arrive(&mut self, request: &Request) {
@@ -322,8 +328,12 @@ impl Cluster {
         if let Phase::Warming { until } = pod.phase {
             self.count();
             let pod = &mut self.pods[index];
-            (pod.phase, pod.ready_since) = (Phase::Ready, Some(until));
+            pod.make_ready(until, until);
             self.reorder();
+            return None;
+        }
+        if pod.crashes(self.now) {
+            self.crash(index);
             return None;
         }
         let answer = pod.fire(self.now);
@@ -344,6 +354,17 @@ impl Cluster {
                 None
             }
         }
+    }
+
+    fn crash(&mut self, index: usize) {
+        self.count();
+        let until = self.up(self.pods[index].number);
+        let pod = &mut self.pods[index];
+        self.totals.crashes += 1;
+        self.totals.lost += pod.in_flight() as u64;
+        self.totals.cpu_seconds += pod.cpu_seconds(self.now);
+        pod.restart(self.now, until, &self.config);
+        self.reorder();
     }
 
     /// Brings the integrals up to now, before the number of pods changes.

@@ -5,9 +5,11 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use plimsoll::load::{HistogramCounts, Labels, Reading};
 use plimsoll::units::{Span, Time};
+use rand_pcg::Pcg64;
 
 use super::processor::Processor;
 use super::{Beyond, ClusterConfig, Completion, PodView, Request, Shows};
+use crate::random::{Purpose, generator, positive_uniform};
 
 /// Upper bounds of the pods' duration histogram in seconds: the defaults of Prometheus' client libraries.
 pub const LE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -15,7 +17,7 @@ pub const LE: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 /// Where a pod is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Created, and not ready until the instant given.
+    /// Created or crashed, and not ready until the instant given.
     Warming {
         /// When it will be ready.
         until: Time,
@@ -47,7 +49,10 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Pod {
     pub(super) name: String,
+    /// It is the n-th of its cluster.
+    pub(super) number: u64,
     pub(super) created: Time,
+    restarted: Option<Time>,
     pub(super) ready_since: Option<Time>,
     pub(super) phase: Phase,
     cpu: Processor<Job>,
@@ -61,6 +66,10 @@ pub(super) struct Pod {
     concurrency: Option<u32>,
     beyond: Beyond,
     shows: Shows,
+    crashes_per_hour: f64,
+    fate: Pcg64,
+    /// When it will crash, if it is ready and ever will.
+    crash: Option<Time>,
     /// Completed requests by bucket of their duration, not cumulative; one more than there are bounds.
     counts: [u64; LE.len() + 1],
     /// Sum of the durations, in nanoseconds.
@@ -69,10 +78,12 @@ pub(super) struct Pod {
 }
 
 impl Pod {
-    pub(super) fn new(name: String, created: Time, now: Time, config: &ClusterConfig) -> Self {
+    pub(super) fn new(number: u64, created: Time, now: Time, config: &ClusterConfig) -> Self {
         Self {
-            name,
+            name: format!("pod-{number:05}"),
+            number,
             created,
+            restarted: None,
             ready_since: None,
             phase: Phase::Warming { until: now },
             cpu: Processor::new(config.usable().get(), now),
@@ -83,6 +94,9 @@ impl Pod {
             concurrency: config.concurrency,
             beyond: config.beyond,
             shows: config.shows,
+            crashes_per_hour: config.crashes_per_hour,
+            fate: generator(config.seed, Purpose::Crashes(number)),
+            crash: None,
             counts: [0; LE.len() + 1],
             sum: 0,
             rejected: 0,
@@ -90,7 +104,34 @@ impl Pod {
     }
 
     pub(super) fn view(&self) -> PodView<'_> {
-        PodView { name: &self.name, phase: self.phase, created: self.created, ready_since: self.ready_since }
+        PodView {
+            name: &self.name,
+            phase: self.phase,
+            created: self.created,
+            restarted: self.restarted,
+            ready_since: self.ready_since,
+        }
+    }
+
+    /// Takes requests from now on. It has been ready since `since`.
+    pub(super) fn make_ready(&mut self, now: Time, since: Time) {
+        (self.phase, self.ready_since) = (Phase::Ready, Some(since));
+        if self.crashes_per_hour > 0.0 {
+            let hours = -positive_uniform(&mut self.fate).ln() / self.crashes_per_hour;
+            self.crash = Some(now + Span::from_secs_f64(hours * 3600.0));
+        }
+    }
+
+    /// Whether its process ends now.
+    pub(super) fn crashes(&self, now: Time) -> bool {
+        self.phase == Phase::Ready && self.crash.is_some_and(|crash| crash <= now)
+    }
+
+    /// A new process takes the place of the old one, and will be ready `until`. What the old one had and knew is gone.
+    pub(super) fn restart(&mut self, now: Time, until: Time, config: &ClusterConfig) {
+        let fresh = Self::new(self.number, self.created, now, config);
+        let phase = Phase::Warming { until };
+        *self = Self { restarted: Some(now), phase, fate: self.fate.clone(), ..fresh };
     }
 
     /// Requests whose clients wait for this pod.
@@ -129,7 +170,8 @@ impl Pod {
         }
         let waiting = self.waiting.peek().map(|Reverse((until, ..))| *until);
         let turned_away = self.turned_away.front().copied();
-        [self.cpu.next(), waiting, turned_away].into_iter().flatten().min()
+        let crash = self.crash.filter(|_| self.phase == Phase::Ready);
+        [self.cpu.next(), waiting, turned_away, crash].into_iter().flatten().min()
     }
 
     /// What [`Self::next`] told of: the end of a request, or nothing that anybody waits for.
@@ -189,7 +231,7 @@ impl Pod {
         let unseen = if self.has_backlog() { self.queue.len() } else { 0 };
         Reading {
             at: now,
-            started: Some(self.created),
+            started: Some(self.restarted.unwrap_or(self.created)),
             // Never refused: the bounds ascend, and cumulative counts cannot decrease.
             histograms: histogram.into_iter().collect(),
             cpu_seconds: Some(self.cpu.used(now)),

@@ -254,6 +254,62 @@ fn a_pod_that_does_not_exist_has_no_reading() {
     assert_eq!(Cluster::new(config(), START, 1).reading("pod-99999"), None);
 }
 
+/// Three pods that crash every 30 s and take as long to start, and ten requests a second.
+fn crashing(seed: u64) -> Cluster {
+    let config = ClusterConfig { crashes_per_hour: 120.0, seed, ..config() };
+    let mut cluster = Cluster::new(config, START, 3);
+    cluster.inject((0..36_000).map(|i| request(i * 100, 10, 1_000)));
+    cluster
+}
+
+#[test]
+fn a_crash_loses_what_is_inside_and_the_pod_starts_anew() {
+    let mut cluster = crashing(1);
+    while cluster.totals().crashes == 0 {
+        assert_eq!(cluster.totals().lost, 0);
+        cluster.advance_to(cluster.now() + ms(100));
+    }
+    // Each request is there for a second.
+    assert!((1..=5).contains(&cluster.totals().lost), "{:?}", cluster.totals());
+    let crashed = cluster.pods().find(|pod| pod.restarted.is_some()).unwrap();
+    let restarted = crashed.restarted.unwrap();
+    assert!(restarted > cluster.now() - ms(100));
+    assert_eq!((crashed.phase, crashed.ready_since), (Phase::Warming { until: restarted + secs(30) }, None));
+    let (pod, created) = (crashed.name.to_owned(), crashed.created);
+    let reading = cluster.reading(&pod).unwrap();
+    assert_eq!((reading.started, reading.cpu_seconds), (Some(restarted), Some(0.0)));
+    assert_eq!(reading.histograms[0].counts().last(), Some(&0.0));
+    cluster.advance_to(restarted + secs(30));
+    let again = cluster.pods().find(|p| p.name == pod).unwrap();
+    assert_eq!((again.phase, again.created), (Phase::Ready, created));
+}
+
+#[test]
+fn pods_crash_as_often_as_they_should_and_no_request_is_lost_sight_of() {
+    let mut cluster = crashing(2);
+    cluster.advance_to(START + secs(3600));
+    let t = cluster.totals();
+    // Within four standard deviations of a Poisson number.
+    let expected = t.ready_pod_seconds / 30.0;
+    assert!((t.crashes as f64 - expected).abs() < 4.0 * expected.sqrt(), "{t:?}");
+    assert!((t.pod_seconds - 3.0 * 3600.0).abs() < 1e-6, "{t:?}");
+    assert_eq!((t.arrived, t.completed + t.in_flight + t.lost), (36_000, 36_000));
+    // Each that was answered took its CPU; those that were lost took at most theirs.
+    let used = t.cpu_seconds / 0.01;
+    assert!((t.completed as f64..=(t.arrived as f64)).contains(&used), "{t:?}");
+}
+
+#[test]
+fn crashes_are_the_seeds() {
+    let ended = |seed| {
+        let mut cluster = crashing(seed);
+        cluster.advance_to(START + secs(600));
+        cluster.totals()
+    };
+    assert_eq!(ended(1), ended(1));
+    assert_ne!(ended(1), ended(2));
+}
+
 /// The rates that the core makes of the pods' counters are those of what arrived.
 #[test]
 fn counters_tell_the_rates_that_arrived() {
