@@ -1,9 +1,10 @@
-//! Simulated pods against queueing theory: mean sojourns of processor sharing, within confidence intervals.
+//! Simulated pods against queueing theory: mean sojourns of processor sharing, and mean waits of first come first
+//! served, within confidence intervals.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 use plimsoll::units::{Cores, Span, Time};
-use plimsoll_sim::cluster::{Cluster, ClusterConfig, Request};
+use plimsoll_sim::cluster::{Beyond, Cluster, ClusterConfig, Completion, Request};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -20,21 +21,32 @@ fn exponential(rng: &mut Pcg64) -> f64 {
 
 /// Mean sojourn of requests in one pod and the half-width of its 99.9 % confidence interval, by batch means.
 fn sojourn(cores: f64, load: f64, seed: u64, demand: impl Fn(&mut Pcg64) -> f64) -> (f64, f64) {
+    let config = ClusterConfig { cores: Cores::new(cores).unwrap(), ..ClusterConfig::default() };
+    mean(config, load, seed, demand, |done| done.sojourn.as_secs_f64())
+}
+
+/// Mean of a number of each request in one pod, and the half-width of its 99.9 % confidence interval, by batch means.
+fn mean(
+    config: ClusterConfig,
+    load: f64,
+    seed: u64,
+    demand: impl Fn(&mut Pcg64) -> f64,
+    number: impl Fn(&Completion) -> f64,
+) -> (f64, f64) {
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut at = 0.0;
     let requests: Vec<Request> = (0..WARM_UP + BATCHES * BATCH)
         .map(|_| {
-            at += exponential(&mut rng) * DEMAND / (load * cores);
+            at += exponential(&mut rng) * DEMAND / (load * config.cores.get());
             let cpu = Span::from_secs_f64(DEMAND * demand(&mut rng));
             Request { at: Span::from_secs_f64(at), cpu, io: Span::ZERO }
         })
         .collect();
-    let config = ClusterConfig { cores: Cores::new(cores).unwrap(), ..ClusterConfig::default() };
     let mut cluster = Cluster::new(config, Time::EPOCH, 1);
     cluster.inject(requests);
-    let mut sojourns = Vec::new();
-    cluster.advance_with(Time::from_secs(1_000_000), |done| sojourns.push(done.sojourn.as_secs_f64()));
-    let means: Vec<f64> = sojourns[WARM_UP..]
+    let mut numbers = Vec::new();
+    cluster.advance_with(Time::from_secs(1_000_000), |done| numbers.push(number(done)));
+    let means: Vec<f64> = numbers[WARM_UP..]
         .chunks(BATCH)
         .map(|batch| batch.iter().sum::<f64>() / batch.len() as f64)
         .collect();
@@ -88,4 +100,28 @@ fn several_cores_shared_by_requests_of_one_core_each() {
         let waiting = erlang_c(cores, load) / (f64::from(cores) * (1.0 - load));
         check(f64::from(cores), load, 4, DEMAND * (1.0 + waiting), exponential);
     }
+}
+
+/// A pod that serves as many requests as it has cores, one on each, and lets the others queue.
+fn wait(cores: u32, load: f64, beyond: Beyond) -> (f64, f64) {
+    let concurrency = Some(cores);
+    let cores = Cores::new(f64::from(cores)).unwrap();
+    let config = ClusterConfig { cores, concurrency, beyond, ..ClusterConfig::default() };
+    mean(config, load, 5, exponential, |done| (done.sojourn - done.intrinsic()).as_secs_f64())
+}
+
+#[test]
+fn a_queue_waits_as_long_as_erlang_says() {
+    for (cores, load) in [(1, 0.5), (1, 0.8), (2, 0.7), (4, 0.5), (4, 0.85), (8, 0.9)] {
+        let theory = erlang_c(cores, load) * DEMAND / (f64::from(cores) * (1.0 - load));
+        let (mean, width) = wait(cores, load, Beyond::Queue);
+        assert!(width < 0.15 * theory, "too wide to say anything: {mean} ± {width}, theory {theory}");
+        assert!((mean - theory).abs() < width, "{cores} cores, load {load}: {mean} ± {width}, {theory}");
+    }
+}
+
+/// Its clients do not care who keeps the queue.
+#[test]
+fn a_backlog_waits_as_long_as_a_queue() {
+    assert_eq!(wait(4, 0.8, Beyond::Backlog { size: None }), wait(4, 0.8, Beyond::Queue));
 }
