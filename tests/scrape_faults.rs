@@ -189,10 +189,43 @@ async fn a_pod_that_sends_nonsense_is_left_out() {
     is_left_out(always(ok([page(1).as_bytes(), b"x{l=\"\xff\"} 1\n"].concat())), "not_text").await;
 }
 
+/// A page in protobuf of one family, and the bytes of its only metric.
+fn protobuf(metric: &[u8]) -> Vec<u8> {
+    let message = |tag: u8, content: &[u8]| [&[tag << 3 | 2, content.len() as u8], content].concat();
+    let family = [message(1, b"d"), message(4, metric)].concat();
+    let kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+    http(&format!("200 OK\r\nContent-Type: {kind}"), &[&[family.len() as u8], &*family].concat())
+}
+
+#[tokio::test]
+async fn a_pod_that_sends_nonsense_as_protobuf_is_left_out() {
+    // A histogram of one request; then one that is cut off, and one of a schema that there is not.
+    let mut world = World::new(vec![good(), always(protobuf(&[0x3a, 2, 8, 1]))]).await;
+    assert!(matches!(&world.round().await.outcome, Outcome::Desired(d) if d.load.metricsqps.get() == 10.0));
+    is_left_out(always(protobuf(&[0x3a, 2, 8])), "malformed").await;
+    is_left_out(always(protobuf(&[0x3a, 4, 8, 1, 0x28, 99])), "counts").await;
+}
+
+/// As native histograms are shown in text. Where protobuf is not to be had either, all requests count in the first class.
+#[tokio::test]
+async fn a_histogram_without_bounds_is_asked_for_as_protobuf_once() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let bare: Answer = Arc::new(move |_| {
+        let request = count.fetch_add(1, Ordering::SeqCst);
+        Some(ok(format!("d_bucket{{le=\"+Inf\"}} {}\n", 100 + 10 * request)))
+    });
+    let mut world = World::new(vec![bare]).await;
+    // Twice in the first round, once in the second.
+    assert!(matches!(&world.round().await.outcome, Outcome::Desired(d) if d.load.metricsqps.get() == 10.0));
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
 /// What overflows is refused when its rate is taken.
 #[tokio::test]
 async fn a_pod_whose_counts_overflow_is_left_out() {
-    let bad: Answer = Arc::new(|round| Some(ok(format!("d_bucket{{le=\"+Inf\"}} {round}e300\n"))));
+    let page = |round| format!("d_bucket{{le=\"0.1\"}} 0\nd_bucket{{le=\"+Inf\"}} {round}e300\n");
+    let bad: Answer = Arc::new(move |round| Some(ok(page(round))));
     let mut world = World::new(vec![good(), good(), bad]).await;
     world.round().await;
     assert_eq!(world.errors("counts"), Some(1));

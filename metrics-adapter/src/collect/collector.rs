@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::Uri;
 use plimsoll::load::{Counters, Reading, ReadingError, ReadyPods, Sample};
@@ -9,7 +10,7 @@ use plimsoll::units::Span;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::fetch::{FetchError, Fetcher};
+use super::fetch::{Body, FetchError, Fetcher, Format};
 use super::page::{PageError, Query};
 use crate::board::ObjectKey;
 use crate::clock::Clock;
@@ -73,11 +74,11 @@ impl ScrapeError {
             Self::Fetch(FetchError::Unreachable) => "unreachable",
             Self::Fetch(FetchError::Timeout(_)) | Self::RoundOver => "timeout",
             Self::Fetch(FetchError::Status(_)) => "status",
-            Self::Fetch(FetchError::TooLarge) | Self::Page(PageError::TooManySeries) => "too_large",
+            Self::Fetch(FetchError::TooLarge) => "too_large",
+            Self::Page(error) => error.reason(),
             Self::Fetch(FetchError::Encoding) => "encoding",
             Self::Fetch(FetchError::NotText) => "not_text",
-            Self::Page(PageError::Malformed(_) | PageError::Le { .. }) => "malformed",
-            Self::Page(PageError::Counts(_)) | Self::Reading(_) => "counts",
+            Self::Reading(_) => "counts",
         }
     }
 }
@@ -91,6 +92,8 @@ pub struct Collector {
     counters: Counters,
     fetcher: Fetcher,
     slots: Arc<Semaphore>,
+    /// A pod has shown a histogram without bounds: all are asked for protobuf from then on.
+    wants_protobuf: Arc<AtomicBool>,
     targets: watch::Receiver<Targets>,
     scraper: Scraper,
     /// Pods that were left out of the last round.
@@ -115,6 +118,7 @@ impl Collector {
             counters: Counters::new(interval),
             fetcher: Fetcher::new(scraper.clock.clone(), interval),
             slots: Arc::new(Semaphore::new(MAX_CONCURRENT_PER_WORKLOAD)),
+            wants_protobuf: Arc::new(AtomicBool::new(false)),
             targets,
             scraper,
             faulty: BTreeSet::new(),
@@ -134,10 +138,13 @@ impl Collector {
             pages.spawn(scrape(
                 pod.clone(),
                 url.clone(),
-                Arc::clone(&self.query),
-                self.fetcher.clone(),
-                Arc::clone(&self.slots),
-                self.scraper.clone(),
+                Reader {
+                    query: Arc::clone(&self.query),
+                    fetcher: self.fetcher.clone(),
+                    slots: Arc::clone(&self.slots),
+                    wants_protobuf: Arc::clone(&self.wants_protobuf),
+                    scraper: self.scraper.clone(),
+                },
             ));
         }
         let mut absent: Option<BTreeSet<String>> = None;
@@ -208,21 +215,48 @@ impl Collector {
     }
 }
 
-async fn scrape(
-    pod: String,
-    url: Uri,
+/// What it takes to read one page.
+struct Reader {
     query: Arc<Query>,
     fetcher: Fetcher,
     slots: Arc<Semaphore>,
+    wants_protobuf: Arc<AtomicBool>,
     scraper: Scraper,
-) -> (String, Result<Reading, ScrapeError>) {
+}
+
+async fn scrape(pod: String, url: Uri, reader: Reader) -> (String, Result<Reading, ScrapeError>) {
     // Neither semaphore is ever closed.
-    let _of_workload = slots.acquire().await;
-    let _of_all = scraper.slots.acquire().await;
-    let reading = async {
-        let page = fetcher.page(&url).await?;
-        let reading = query.read(&page.text, page.at)?;
-        Ok(Reading { wall_ahead: scraper.clock.wall_ahead(), ..reading })
-    };
-    (pod, reading.await)
+    let _of_workload = reader.slots.acquire().await;
+    let _of_all = reader.scraper.slots.acquire().await;
+    (pod, reader.read(&url).await)
+}
+
+impl Reader {
+    /// Reads the page as text, unless it is known that its histogram is shown in full as protobuf only.
+    async fn read(&self, url: &Uri) -> Result<Reading, ScrapeError> {
+        if self.wants_protobuf.load(Ordering::Relaxed) {
+            return self.read_as(url, Format::Protobuf).await;
+        }
+        let reading = self.read_as(url, Format::Text).await?;
+        if !lacks_bounds(&reading) {
+            return Ok(reading);
+        }
+        self.wants_protobuf.store(true, Ordering::Relaxed);
+        self.read_as(url, Format::Protobuf).await
+    }
+
+    async fn read_as(&self, url: &Uri, format: Format) -> Result<Reading, ScrapeError> {
+        let page = self.fetcher.page(url, format).await?;
+        let reading = match &page.body {
+            Body::Text(text) => self.query.read(text, page.at)?,
+            Body::Protobuf(bytes) => self.query.read_protobuf(bytes, page.at)?,
+        };
+        Ok(Reading { wall_ahead: self.scraper.clock.wall_ahead(), ..reading })
+    }
+}
+
+/// Whether a reading counts requests without saying how long they took. A native histogram shows no bounds in text, and all
+/// of them in protobuf.
+fn lacks_bounds(reading: &Reading) -> bool {
+    reading.histograms.iter().any(|histogram| histogram.le().is_empty())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, USER_AGENT};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,7 +24,13 @@ pub const MAX_PAGE_BYTES: usize = 4 << 20;
 /// Longest time for one page, from connecting to its last byte.
 pub const MAX_PAGE_TIME: Duration = Duration::from_secs(10);
 
-const FORMATS: &str = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.5, */*;q=0.1";
+const TEXT: &str = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.5, */*;q=0.1";
+const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited, \
+     text/plain;version=0.0.4;q=0.5, application/openmetrics-text;version=1.0.0;q=0.3, */*;q=0.1";
+
+/// The media type of a page in protobuf.
+const PROTOBUF_TYPE: &str = "application/vnd.google.protobuf";
+
 const AGENT: &str = concat!("plimsoll-adapter/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no page.
@@ -56,7 +62,34 @@ pub struct Page {
     /// When its head arrived: a pod that is slow to answer counts until then.
     pub at: Time,
     /// What it says.
-    pub text: String,
+    pub body: Body,
+}
+
+/// A page's content, in the format that the pod chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Lines of text.
+    Text(String),
+    /// Metric families, each behind its length.
+    Protobuf(Vec<u8>),
+}
+
+/// The format that is asked for first. A pod may answer in the other: not all know protobuf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// What every pod has.
+    Text,
+    /// What native histograms take.
+    Protobuf,
+}
+
+impl Format {
+    fn accepted(self) -> &'static str {
+        match self {
+            Self::Text => TEXT,
+            Self::Protobuf => PROTOBUF,
+        }
+    }
 }
 
 /// Gets metrics pages. Keeps connections to pods open between scrapes.
@@ -77,18 +110,18 @@ impl Fetcher {
         Self { client: Client::builder(TokioExecutor::new()).build(connector), clock, patience }
     }
 
-    /// The page.
+    /// The page, in the format that is asked for if the pod has it.
     ///
     /// # Errors
     /// When there is none within the limits.
-    pub async fn page(&self, url: &Uri) -> Result<Page, FetchError> {
-        let page = tokio::time::timeout(self.patience, self.unlimited(url));
+    pub async fn page(&self, url: &Uri, format: Format) -> Result<Page, FetchError> {
+        let page = tokio::time::timeout(self.patience, self.unlimited(url, format));
         page.await.unwrap_or(Err(FetchError::Timeout(self.patience)))
     }
 
-    async fn unlimited(&self, url: &Uri) -> Result<Page, FetchError> {
+    async fn unlimited(&self, url: &Uri, format: Format) -> Result<Page, FetchError> {
         let request = Request::get(url)
-            .header(ACCEPT, FORMATS)
+            .header(ACCEPT, format.accepted())
             .header(ACCEPT_ENCODING, "gzip")
             .header(USER_AGENT, AGENT)
             .body(Empty::new())
@@ -99,6 +132,7 @@ impl Fetcher {
             return Err(FetchError::Status(response.status()));
         }
         let encoding = response.headers().get(CONTENT_ENCODING).cloned();
+        let is_protobuf = response.headers().get(CONTENT_TYPE).is_some_and(is_protobuf);
         let body = Limited::new(response.into_body(), MAX_PAGE_BYTES).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() { FetchError::TooLarge } else { FetchError::Unreachable }
         })?;
@@ -107,9 +141,18 @@ impl Fetcher {
             Some(b"gzip") => gunzip(&body.to_bytes())?,
             Some(_) => return Err(FetchError::Encoding),
         };
-        let text = String::from_utf8(body).map_err(|_| FetchError::NotText)?;
-        Ok(Page { at, text })
+        let body = if is_protobuf {
+            Body::Protobuf(body)
+        } else {
+            Body::Text(String::from_utf8(body).map_err(|_| FetchError::NotText)?)
+        };
+        Ok(Page { at, body })
     }
+}
+
+fn is_protobuf(content_type: &HeaderValue) -> bool {
+    let media_type = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(PROTOBUF_TYPE.as_bytes())
 }
 
 fn gunzip(compressed: &[u8]) -> Result<Vec<u8>, FetchError> {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Targets ─▶ Collector ─▶ fetch ─▶ exposition ─▶ page ─▶ Reading ─▶ Counters ─▶ Sample
-//!            a round of    limits   quote-aware   what one autoscaler
-//!            all pods               scanner       wants
+//!            a round of    limits   or protobuf   what one autoscaler
+//!            all pods                             wants
 //! ```
 //!
 //! One pod that is slow, wrong or hostile is left out, counted and logged once; the others go on.
@@ -11,8 +11,14 @@
 mod collector;
 pub mod exposition;
 mod fetch;
+mod native;
 mod page;
+#[cfg(test)]
+mod parity;
+mod protobuf;
 
 pub use collector::{Collector, MAX_CONCURRENT, MAX_CONCURRENT_PER_WORKLOAD, ScrapeError, Scraper, Targets};
-pub use fetch::{FetchError, Fetcher, MAX_PAGE_BYTES, MAX_PAGE_TIME, Page};
+pub use fetch::{Body, FetchError, Fetcher, Format, MAX_PAGE_BYTES, MAX_PAGE_TIME, Page};
+pub use native::{MAX_BUCKETS, NativeError};
 pub use page::{MAX_HISTOGRAMS, MAX_SERIES, PageError, Query};
+pub use protobuf::{Broken, BrokenFault, MAX_METRIC_BYTES};

@@ -1,5 +1,6 @@
 //! What one autoscaler wants from a metrics page, and how a page becomes a [`Reading`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll::load::{HistogramCounts, Labels, Reading, ReadingError};
@@ -7,6 +8,8 @@ use plimsoll::spec::{Load, Matcher, Series};
 use plimsoll::units::{Span, Time};
 
 use super::exposition::{Label, Malformed, SampleLine, Scanner};
+use super::native::NativeError;
+use super::protobuf::{Broken, BrokenFault, Families};
 
 /// Labels that say what was asked for, in the client libraries that people use.
 const ROUTE_LABELS: [&str; 5] = ["endpoint", "handler", "path", "route", "uri"];
@@ -33,6 +36,9 @@ pub enum PageError {
     /// It is not the text format.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// It is not the protobuf format.
+    #[error(transparent)]
+    Broken(#[from] Broken),
     /// A bucket without `le`, or with one that is no number. What it says instead is the pod's own and not repeated.
     #[error("line {line}: a bucket's le is missing or no number")]
     Le {
@@ -42,14 +48,34 @@ pub enum PageError {
     /// The counts of a histogram make no sense.
     #[error(transparent)]
     Counts(#[from] ReadingError),
+    /// The buckets of a native histogram make no sense.
+    #[error(transparent)]
+    Native(#[from] NativeError),
+    /// Two histograms of the wanted name have the same labels.
+    #[error("two histograms have the same labels")]
+    Twice,
     /// More series than a page may have.
     #[error("more than {MAX_SERIES} series of the wanted metrics, or {MAX_HISTOGRAMS} sets of labels")]
     TooManySeries,
 }
 
+impl PageError {
+    /// A word for a label: few, and none made of what a pod sent.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::TooManySeries
+            | Self::Native(NativeError::TooManyBuckets)
+            | Self::Broken(Broken { fault: BrokenFault::TooLarge, .. }) => "too_large",
+            Self::Malformed(_) | Self::Broken(_) | Self::Le { .. } => "malformed",
+            Self::Counts(_) | Self::Native(_) | Self::Twice => "counts",
+        }
+    }
+}
+
 /// What one autoscaler wants from a metrics page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
+    histogram: String,
     bucket: String,
     sum: String,
     matchers: BTreeMap<String, Matcher>,
@@ -76,6 +102,7 @@ impl Query {
             series.matchers.insert("code".to_owned(), Matcher { any_of, not_in: vec![] });
         }
         Self {
+            histogram: load.histogram.clone(),
             bucket: format!("{}_bucket", load.histogram),
             sum: format!("{}_sum", load.histogram),
             matchers: load.matchers.clone(),
@@ -84,7 +111,7 @@ impl Query {
         }
     }
 
-    /// What the page, read at `at`, says. The start of the process is in the page's own time, the wall's.
+    /// What a page in the text format, read at `at`, says. The start of the process is in the page's own time, the wall's.
     ///
     /// Where the histogram has been asked for by probes alone, it reads as all zero. Where it is not on the page, or
     /// the user's matchers leave nothing of it, the reading has no histogram: its load is not known.
@@ -93,31 +120,74 @@ impl Query {
     /// When the page is not the text format, or its counts make no sense.
     pub fn read(&self, page: &str, at: Time) -> Result<Reading, PageError> {
         let mut names = vec![self.bucket.as_str(), self.sum.as_str(), CPU, STARTED];
-        names.extend([&self.in_flight, &self.rejected].into_iter().flatten().map(|s| s.metric.as_str()));
+        names.extend(self.named().map(|s| s.metric.as_str()));
         let mut scanner = Scanner::only(page, &names);
         let mut histograms = Histograms::default();
-        let mut reading = Reading { at, ..Reading::default() };
-        let mut series = 0;
+        let mut draft = Draft::new(self, at);
         while let Some(sample) = scanner.next_sample()? {
-            series += 1;
-            if series > MAX_SERIES {
-                return Err(PageError::TooManySeries);
-            }
+            draft.count(1)?;
             if sample.name == self.bucket {
                 let le = le(&sample).ok_or(PageError::Le { line: sample.line })?;
                 histograms.entry(self, &sample)?.buckets.push((le, sample.value));
             } else if sample.name == self.sum {
                 histograms.entry(self, &sample)?.sum = Some(sample.value);
-            } else if sample.name == CPU {
-                reading.cpu_seconds = Some(sample.value);
-            } else if sample.name == STARTED {
-                reading.started = Some(Time::EPOCH + Span::from_secs_f64(sample.value));
             }
-            add(&mut reading.in_flight, self.in_flight.as_ref(), &sample);
-            add(&mut reading.rejected, self.rejected.as_ref(), &sample);
+            draft.take(sample.name, sample.labels, sample.value);
         }
-        reading.histograms = histograms.finish()?;
-        Ok(reading)
+        draft.finish(histograms.finish()?)
+    }
+
+    /// What a page in the protobuf format, read at `at`, says: the same as the page in text would say, and the buckets of
+    /// native histograms besides.
+    ///
+    /// # Errors
+    /// When the page is not the protobuf format, or its counts make no sense.
+    pub fn read_protobuf(&self, page: &[u8], at: Time) -> Result<Reading, PageError> {
+        let mut families = Families::new(page);
+        let mut draft = Draft::new(self, at);
+        let (mut counting, mut probe, mut found) = (Vec::new(), None, 0);
+        while let Some(family) = families.next_family()? {
+            if !self.wants(family.name) {
+                continue;
+            }
+            let mut metrics = family.metrics();
+            while let Some(metric) = metrics.next_metric()? {
+                draft.count(metric.series())?;
+                let labels = metric.labels();
+                for (suffix, value) in metric.values() {
+                    draft.take(&format!("{}{suffix}", family.name), &labels, value);
+                }
+                let Some(histogram) = metric.histogram.filter(|_| family.name == self.histogram) else {
+                    continue;
+                };
+                found += 1;
+                if found > MAX_HISTOGRAMS {
+                    return Err(PageError::TooManySeries);
+                }
+                match self.verdict(&labels) {
+                    Verdict::Counts => {
+                        counting.push(counts(labels, histogram.cumulative()?, histogram.sample_sum)?);
+                    }
+                    Verdict::Probe if probe.is_none() => probe = Some(none_counted(histogram.cumulative()?)?),
+                    Verdict::Probe | Verdict::LeftOut => {}
+                }
+            }
+        }
+        draft.finish(chosen(counting, probe))
+    }
+
+    /// Whether a family of this name holds anything that is wanted.
+    fn wants(&self, family: &str) -> bool {
+        let is_of = |name: &str| {
+            let suffix = name.strip_prefix(family);
+            suffix.is_some_and(|suffix| ["", "_count", "_sum"].contains(&suffix))
+        };
+        [self.histogram.as_str(), CPU, STARTED].contains(&family) || self.named().any(|s| is_of(&s.metric))
+    }
+
+    /// The metrics beside the histogram that the user named.
+    fn named(&self) -> impl Iterator<Item = &Series> {
+        [&self.in_flight, &self.rejected].into_iter().flatten()
     }
 
     /// Metrics beside the histogram that the user named and a page does not show.
@@ -127,13 +197,14 @@ impl Query {
         absent.filter_map(|(series, _)| Some(series.as_ref()?.metric.as_str())).collect()
     }
 
-    fn verdict(&self, labels: &[Label<'_>]) -> Verdict {
-        let is_probe = |l: &Label<'_>| {
-            ROUTE_LABELS.contains(&l.name) && !self.matchers.contains_key(l.name) && PROBES.contains(&l.raw)
+    fn verdict(&self, labels: &(impl LabelSet + ?Sized)) -> Verdict {
+        let is_probe = |name: &&str| {
+            let is_theirs = !self.matchers.contains_key(*name);
+            is_theirs && labels.value_of(name).is_some_and(|value| PROBES.contains(&&*value))
         };
         if !all_match(&self.matchers, labels) {
             Verdict::LeftOut
-        } else if labels.iter().any(is_probe) {
+        } else if ROUTE_LABELS.iter().any(is_probe) {
             Verdict::Probe
         } else {
             Verdict::Counts
@@ -141,24 +212,103 @@ impl Query {
     }
 }
 
+/// The labels of a series, in whichever format they came.
+trait LabelSet {
+    /// The value of one of them.
+    fn value_of(&self, name: &str) -> Option<Cow<'_, str>>;
+}
+
+impl LabelSet for [Label<'_>] {
+    fn value_of(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.iter().find(|l| l.name == name).map(Label::value)
+    }
+}
+
+impl LabelSet for Labels {
+    fn value_of(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.get(name).map(|value| Cow::Borrowed(value.as_str()))
+    }
+}
+
 fn le(sample: &SampleLine<'_, '_>) -> Option<f64> {
     sample.labels.iter().find(|l| l.name == "le")?.raw.parse().ok()
 }
 
-fn all_match(matchers: &BTreeMap<String, Matcher>, labels: &[Label<'_>]) -> bool {
-    matchers.iter().all(|(name, matcher)| match labels.iter().find(|l| l.name == name) {
-        Some(label) => matcher.matches(&label.value()),
-        None => matcher.matches(""),
-    })
+fn all_match(matchers: &BTreeMap<String, Matcher>, labels: &(impl LabelSet + ?Sized)) -> bool {
+    matchers.iter().all(|(name, matcher)| matcher.matches(&labels.value_of(name).unwrap_or_default()))
+}
+
+/// A reading that is being put together, series by series.
+struct Draft<'query> {
+    query: &'query Query,
+    reading: Reading,
+    series: usize,
+}
+
+impl<'query> Draft<'query> {
+    fn new(query: &'query Query, at: Time) -> Self {
+        Self { query, reading: Reading { at, ..Reading::default() }, series: 0 }
+    }
+
+    /// Counts the series of wanted metrics.
+    fn count(&mut self, series: usize) -> Result<(), PageError> {
+        self.series += series;
+        if self.series > MAX_SERIES { Err(PageError::TooManySeries) } else { Ok(()) }
+    }
+
+    /// Takes one value, if it is one that is wanted beside the histogram.
+    fn take(&mut self, name: &str, labels: &(impl LabelSet + ?Sized), value: f64) {
+        if name == CPU {
+            self.reading.cpu_seconds = Some(value);
+        } else if name == STARTED {
+            self.reading.started = Some(Time::EPOCH + Span::from_secs_f64(value));
+        }
+        let Query { in_flight, rejected, .. } = self.query;
+        add(&mut self.reading.in_flight, in_flight.as_ref(), name, labels, value);
+        add(&mut self.reading.rejected, rejected.as_ref(), name, labels, value);
+    }
+
+    fn finish(self, histograms: Vec<HistogramCounts>) -> Result<Reading, PageError> {
+        let distinct: BTreeSet<&Labels> = histograms.iter().map(HistogramCounts::labels).collect();
+        if distinct.len() < histograms.len() {
+            return Err(PageError::Twice);
+        }
+        Ok(Reading { histograms, ..self.reading })
+    }
 }
 
 /// Adds a sample to the sum of a wanted metric. A metric that is on the page, but in no series that matches, is zero: a
 /// counter by code has no series for a code that was never sent.
-fn add(sum: &mut Option<f64>, wanted: Option<&Series>, sample: &SampleLine<'_, '_>) {
-    if let Some(series) = wanted.filter(|s| s.metric == sample.name) {
-        let value = if all_match(&series.matchers, sample.labels) { sample.value } else { 0.0 };
+fn add(
+    sum: &mut Option<f64>,
+    wanted: Option<&Series>,
+    name: &str,
+    labels: &(impl LabelSet + ?Sized),
+    value: f64,
+) {
+    if let Some(series) = wanted.filter(|s| s.metric == name) {
+        let value = if all_match(&series.matchers, labels) { value } else { 0.0 };
         *sum = Some(sum.unwrap_or(0.0) + value);
     }
+}
+
+/// The histograms that count. Where there are none but those of probes, one of these, in which nothing was counted.
+fn chosen(counting: Vec<HistogramCounts>, probe: Option<HistogramCounts>) -> Vec<HistogramCounts> {
+    if counting.is_empty() { probe.into_iter().collect() } else { counting }
+}
+
+/// Of bounds and cumulative counts, in the order of the bounds.
+fn counts(
+    labels: Labels,
+    buckets: Vec<(f64, f64)>,
+    sum: Option<f64>,
+) -> Result<HistogramCounts, ReadingError> {
+    let le = buckets.iter().map(|(le, _)| *le).filter(|le| *le != f64::INFINITY).collect();
+    HistogramCounts::new(labels, le, buckets.into_iter().map(|(_, count)| count).collect(), sum)
+}
+
+fn none_counted(buckets: Vec<(f64, f64)>) -> Result<HistogramCounts, ReadingError> {
+    counts(Labels::new(), buckets.into_iter().map(|(le, _)| (le, 0.0)).collect(), Some(0.0))
 }
 
 /// The histogram's series as they are found, by their labels without `le`.
@@ -190,7 +340,7 @@ impl<'page> Histograms<'page> {
         let index = match self.found.last() {
             Some(last) if last.labels == self.scratch => self.found.len() - 1,
             _ => *self.by_labels.entry(self.scratch.clone()).or_insert_with(|| {
-                let verdict = query.verdict(&self.scratch);
+                let verdict = query.verdict(self.scratch.as_slice());
                 let labels = self.scratch.clone();
                 self.found.push(Found { labels, verdict, buckets: Vec::new(), sum: None });
                 self.found.len() - 1
@@ -206,37 +356,30 @@ impl<'page> Histograms<'page> {
         let of = |verdict| self.found.iter().filter(move |f| f.verdict == verdict && !f.buckets.is_empty());
         let counting: Vec<HistogramCounts> =
             of(Verdict::Counts).map(Found::counts).collect::<Result<_, _>>()?;
-        if counting.is_empty() {
-            return of(Verdict::Probe).take(1).map(Found::none_counted).collect();
-        }
-        Ok(counting)
+        // The buckets of probes may make no sense where they are not needed.
+        let probe = of(Verdict::Probe).next().filter(|_| counting.is_empty());
+        Ok(chosen(counting, probe.map(|probe| none_counted(probe.sorted())).transpose()?))
     }
 }
 
 impl Found<'_> {
-    /// Finite bounds, and all counts, in the order of the bounds.
-    fn sorted(&self) -> (Vec<f64>, Vec<f64>) {
+    /// In the order of the bounds.
+    fn sorted(&self) -> Vec<(f64, f64)> {
         let mut buckets = self.buckets.clone();
         buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let le = buckets.iter().map(|(le, _)| *le).filter(|le| *le != f64::INFINITY).collect();
-        (le, buckets.into_iter().map(|(_, count)| count).collect())
+        buckets
     }
 
     fn counts(&self) -> Result<HistogramCounts, ReadingError> {
-        let labels: Labels =
-            self.labels.iter().map(|l| (l.name.to_owned(), l.value().into_owned())).collect();
-        let (le, counts) = self.sorted();
-        HistogramCounts::new(labels, le, counts, self.sum)
-    }
-
-    fn none_counted(&self) -> Result<HistogramCounts, ReadingError> {
-        let (le, counts) = self.sorted();
-        HistogramCounts::new(Labels::new(), le, vec![0.0; counts.len()], Some(0.0))
+        let labels = self.labels.iter().map(|l| (l.name.to_owned(), l.value().into_owned()));
+        counts(labels.collect(), self.sorted(), self.sum)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::protobuf::tests::{classic, page, with};
+    use super::super::protobuf::{BucketSpan, Histogram};
     use super::*;
 
     fn query(yaml: serde_json::Value) -> Query {
@@ -334,6 +477,47 @@ process_start_time_seconds 40.25
             let error = read(&plain(), page).unwrap_err().to_string();
             assert!(error.contains(fault), "{page:?}: {error}");
         }
+    }
+
+    #[test]
+    fn the_native_buckets_count_unless_they_are_empty_beside_classic_ones() {
+        let native = |count| Histogram {
+            schema: Some(0),
+            zero_threshold: Some(0.0),
+            positive_span: vec![BucketSpan { offset: Some(1), length: Some(1) }],
+            positive_delta: vec![count],
+            ..classic(&[(0.5, 0), (5.0, 3)], 3, 4.5)
+        };
+        let le = |histogram| {
+            let page = page(&[("d", vec![with(histogram)])]);
+            plain().read_protobuf(&page, Time::EPOCH).unwrap().histograms[0].le().to_vec()
+        };
+        assert_eq!(le(native(3)), [0.0, 1.0, 2.0]);
+        assert_eq!(le(native(0)), [0.5, 5.0]);
+        assert_eq!(le(Histogram { bucket: vec![], ..native(0) }), [0.0]);
+    }
+
+    #[test]
+    fn a_protobuf_page_that_makes_no_sense_is_refused() {
+        let refusal = |metrics| {
+            let refused = plain().read_protobuf(&page(&[("d", metrics)]), Time::EPOCH).unwrap_err();
+            (refused.reason(), refused.to_string())
+        };
+        let counts = |histogram, fault: &str| {
+            let (reason, message) = refusal(vec![with(histogram)]);
+            assert!(reason == "counts" && message.contains(fault), "{message}");
+        };
+        counts(classic(&[(0.5, 4)], 3, 1.0), "must not decrease");
+        counts(classic(&[(0.5, 1), (0.5, 1)], 3, 1.0), "ascending");
+        counts(classic(&[(0.5, 1)], 3, f64::NAN), "is NaN");
+        counts(Histogram { schema: Some(9), ..classic(&[], 0, 0.0) }, "schema 9");
+        let twice = || with(classic(&[(0.5, 1)], 3, 1.0));
+        assert_eq!(refusal(vec![twice(), twice()]).0, "counts");
+        let many = (0..=MAX_HISTOGRAMS).map(|_| twice()).collect();
+        assert_eq!(refusal(many).0, "too_large");
+        let bounds: Vec<(f64, u64)> = (0..8000).map(|bound| (f64::from(bound), 1)).collect();
+        let wide = with(classic(&bounds, 3, 1.0));
+        assert_eq!(refusal(vec![wide; MAX_SERIES / 8000 + 1]).0, "too_large");
     }
 
     #[test]
