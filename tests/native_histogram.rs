@@ -20,7 +20,7 @@ use plimsoll::spec::Spec;
 use plimsoll::units::{Span, Time};
 use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::clock::Clock;
-use plimsoll_adapter::collect::{Body, Fetcher, Format, Query, Scraper, Targets};
+use plimsoll_adapter::collect::{Content, Fetcher, Format, Query, Scraper, Targets};
 use plimsoll_adapter::engine::{Engine, Object};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
 use plimsoll_adapter::stop;
@@ -215,7 +215,7 @@ async fn coarsened(program: &Path) -> Result<(), Failed> {
     let bounds = async || {
         let fetcher = Fetcher::new(Clock::system(), INTERVAL);
         let page = fetcher.page(&library.url(), Format::Protobuf).await.unwrap();
-        let Body::Protobuf(page) = page.body else { panic!("text was sent") };
+        let Content::Protobuf(page) = page.content else { panic!("text was sent") };
         let reading = Query::new(&spec.load).read_protobuf(&page, START).unwrap();
         reading.histograms[0].le().to_vec()
     };
@@ -241,7 +241,7 @@ async fn formats(program: &Path) -> Result<(), Failed> {
         let query = Query::new(&spec(histogram, &[1.0]).load);
         let text = fetcher.page(&library.url(), Format::Text).await.unwrap();
         let protobuf = fetcher.page(&library.url(), Format::Protobuf).await.unwrap();
-        let (Body::Text(text), Body::Protobuf(protobuf)) = (text.body, protobuf.body) else {
+        let (Content::Text(text), Content::Protobuf(protobuf)) = (text.content, protobuf.content) else {
             panic!("the library has both formats")
         };
         (query.read(&text, START).unwrap(), query.read_protobuf(&protobuf, START).unwrap())

@@ -17,6 +17,7 @@ use plimsoll_adapter::adapter::{Adapter, Listen};
 use plimsoll_adapter::board::ObjectKey;
 use plimsoll_adapter::client::{Client, ClientError};
 use plimsoll_adapter::clock::Clock;
+use plimsoll_adapter::collect::prometheus::{Api, Endpoint, Series, Value as QueryValue};
 use plimsoll_adapter::config::Config;
 use plimsoll_adapter::engine::Object;
 use plimsoll_adapter::external::Metric;
@@ -35,14 +36,20 @@ const LONGEST_QUERY: Span = Span::from_secs(20);
 /// Longest time that the adapter is given for one round.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+type Check = fn(&PathBuf) -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let name = "the_served_load_is_what_the_histogram_gives_by_hand";
-    let trial = match prometheus::executable() {
-        Ok(executable) => Trial::test(name, move || by_hand(&executable)),
+    let tests: [(&str, Check); 2] = [
+        ("the_served_load_is_what_the_histogram_gives_by_hand", by_hand),
+        ("a_query_gives_a_vector_or_an_error", queries),
+    ];
+    let executable = prometheus::executable();
+    let trial = |(name, test): (&str, Check)| match executable.clone() {
+        Ok(executable) => Trial::test(name, move || test(&executable)),
         Err(reason) => Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true),
     };
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code()
 }
 
 /// Requests in each class so far, probes and scrapes left out, read by an independent parser.
@@ -172,5 +179,25 @@ async fn by_hand(executable: &PathBuf) -> Result<(), Failed> {
 
     stopper.stop();
     running.await.unwrap().unwrap();
+    Ok(())
+}
+
+#[tokio::main]
+async fn queries(executable: &PathBuf) -> Result<(), Failed> {
+    let server = Prometheus::start(executable);
+    let api = Api::new(&Endpoint::parse(&server.url()).unwrap(), Clock::system(), INTERVAL);
+    let answer = api.query(r#"label_replace(vector(1.5), "a", "é\"\\", "", "")"#).await.unwrap();
+    let labels = BTreeMap::from([("a".to_owned(), "é\"\\".to_owned())]);
+    assert_eq!(answer.series, [Series { labels, value: QueryValue::Number(1.5) }]);
+    assert_eq!(api.query("vector(1) > 2").await.unwrap().series, []);
+    for (query, error) in [
+        ("1.5", "the answer is not an instant vector of Prometheus' API"),
+        ("vector(NaN)", "a value is not a number"),
+        ("sum(", "answered 400 Bad Request"),
+    ] {
+        assert_eq!(api.query(query).await.unwrap_err().to_string(), error, "{query}");
+    }
+    drop(server);
+    assert_eq!(api.query("vector(1)").await.unwrap_err().reason(), "unreachable");
     Ok(())
 }

@@ -66,8 +66,12 @@ impl Prometheus {
         None
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn metrics_url(&self) -> String {
-        format!("http://{}/metrics", self.address)
+        format!("{}/metrics", self.url())
     }
 
     /// Evaluates a query that reads no data and keeps the processor busy in proportion to `steps`. Gives the time taken.

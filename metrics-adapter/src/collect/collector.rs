@@ -10,7 +10,7 @@ use plimsoll::units::Span;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::fetch::{Body, FetchError, Fetcher, Format};
+use super::fetch::{Content, FetchError, Fetcher, Format};
 use super::page::{PageError, Query};
 use crate::board::ObjectKey;
 use crate::clock::Clock;
@@ -71,14 +71,10 @@ impl ScrapeError {
     /// A word for a label: few, and none made of what a pod sent.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Fetch(FetchError::Unreachable) => "unreachable",
-            Self::Fetch(FetchError::Timeout(_)) | Self::RoundOver => "timeout",
-            Self::Fetch(FetchError::Status(_)) => "status",
-            Self::Fetch(FetchError::TooLarge) => "too_large",
+            Self::Fetch(error) => error.reason(),
             Self::Page(error) => error.reason(),
-            Self::Fetch(FetchError::Encoding) => "encoding",
-            Self::Fetch(FetchError::NotText) => "not_text",
             Self::Reading(_) => "counts",
+            Self::RoundOver => "timeout",
         }
     }
 }
@@ -247,9 +243,9 @@ impl Reader {
 
     async fn read_as(&self, url: &Uri, format: Format) -> Result<Reading, ScrapeError> {
         let page = self.fetcher.page(url, format).await?;
-        let reading = match &page.body {
-            Body::Text(text) => self.query.read(text, page.at)?,
-            Body::Protobuf(bytes) => self.query.read_protobuf(bytes, page.at)?,
+        let reading = match &page.content {
+            Content::Text(text) => self.query.read(text, page.at)?,
+            Content::Protobuf(bytes) => self.query.read_protobuf(bytes, page.at)?,
         };
         Ok(Reading { wall_ahead: self.scraper.clock.wall_ahead(), ..reading })
     }

@@ -1,4 +1,4 @@
-//! Gets one metrics page over HTTP, within limits.
+//! Gets one metrics page over HTTP, within limits; so are a metrics server's answers got.
 //!
 //! A page may be slow, endless, compressed a thousandfold or not text at all: nothing of that may cost more than its
 //! limit. Redirects are not followed, and errors never carry what the other side sent.
@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -31,7 +32,7 @@ const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.clie
 /// The media type of a page in protobuf.
 const PROTOBUF_TYPE: &str = "application/vnd.google.protobuf";
 
-const AGENT: &str = concat!("plimsoll-adapter/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("plimsoll-adapter/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +41,7 @@ pub enum FetchError {
     #[error("no connection")]
     Unreachable,
     /// It took too long.
-    #[error("no page within {0:?}")]
+    #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// An answer that is not a page; redirects among them.
     #[error("answered {0}")]
@@ -56,18 +57,32 @@ pub enum FetchError {
     NotText,
 }
 
+impl FetchError {
+    /// A word for a label: few, and none made of what the other side sent.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Status(_) => "status",
+            Self::TooLarge => "too_large",
+            Self::Encoding => "encoding",
+            Self::NotText => "not_text",
+        }
+    }
+}
+
 /// A metrics page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// When its head arrived: a pod that is slow to answer counts until then.
     pub at: Time,
     /// What it says.
-    pub body: Body,
+    pub content: Content,
 }
 
 /// A page's content, in the format that the pod chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Body {
+pub enum Content {
     /// Lines of text.
     Text(String),
     /// Metric families, each behind its length.
@@ -104,10 +119,7 @@ impl Fetcher {
     /// One that waits for a page as long as `patience` on `clock`, and never longer than [`MAX_PAGE_TIME`] of the world.
     pub fn new(clock: Clock, patience: Span) -> Self {
         let patience = clock.in_world(patience).min(MAX_PAGE_TIME);
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(patience));
-        connector.set_nodelay(true);
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), clock, patience }
+        Self { client: client(patience), clock, patience }
     }
 
     /// The page, in the format that is asked for if the pod has it.
@@ -128,25 +140,42 @@ impl Fetcher {
             .map_err(|_| FetchError::Unreachable)?;
         let response = self.client.request(request).await.map_err(|_| FetchError::Unreachable)?;
         let at = self.clock.now();
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
-        let encoding = response.headers().get(CONTENT_ENCODING).cloned();
         let is_protobuf = response.headers().get(CONTENT_TYPE).is_some_and(is_protobuf);
-        let body = Limited::new(response.into_body(), MAX_PAGE_BYTES).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { FetchError::TooLarge } else { FetchError::Unreachable }
-        })?;
-        let body = match encoding.as_ref().map(|e| e.as_bytes()) {
-            None | Some(b"identity") => body.to_bytes().into(),
-            Some(b"gzip") => gunzip(&body.to_bytes())?,
-            Some(_) => return Err(FetchError::Encoding),
-        };
-        let body = if is_protobuf {
-            Body::Protobuf(body)
+        let body = body(response).await?;
+        let content = if is_protobuf {
+            Content::Protobuf(body)
         } else {
-            Body::Text(String::from_utf8(body).map_err(|_| FetchError::NotText)?)
+            Content::Text(String::from_utf8(body).map_err(|_| FetchError::NotText)?)
         };
-        Ok(Page { at, body })
+        Ok(Page { at, content })
+    }
+}
+
+/// Keeps connections open between requests.
+pub(super) fn client<B>(patience: Duration) -> Client<HttpConnector, B>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(patience));
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// The content of an answer, within the limit.
+pub(super) async fn body(response: Response<Incoming>) -> Result<Vec<u8>, FetchError> {
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status()));
+    }
+    let encoding = response.headers().get(CONTENT_ENCODING).cloned();
+    let body = Limited::new(response.into_body(), MAX_PAGE_BYTES).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() { FetchError::TooLarge } else { FetchError::Unreachable }
+    })?;
+    match encoding.as_ref().map(|e| e.as_bytes()) {
+        None | Some(b"identity") => Ok(body.to_bytes().into()),
+        Some(b"gzip") => gunzip(&body.to_bytes()),
+        Some(_) => Err(FetchError::Encoding),
     }
 }
 

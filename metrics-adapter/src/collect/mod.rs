@@ -15,10 +15,11 @@ mod native;
 mod page;
 #[cfg(test)]
 mod parity;
+pub mod prometheus;
 mod protobuf;
 
 pub use collector::{Collector, MAX_CONCURRENT, MAX_CONCURRENT_PER_WORKLOAD, ScrapeError, Scraper, Targets};
-pub use fetch::{Body, FetchError, Fetcher, Format, MAX_PAGE_BYTES, MAX_PAGE_TIME, Page};
+pub use fetch::{Content, FetchError, Fetcher, Format, MAX_PAGE_BYTES, MAX_PAGE_TIME, Page};
 pub use native::{MAX_BUCKETS, NativeError};
 pub use page::{MAX_HISTOGRAMS, MAX_SERIES, PageError, Query};
 pub use protobuf::{Broken, BrokenFault, MAX_METRIC_BYTES};
