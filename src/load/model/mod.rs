@@ -230,7 +230,9 @@ impl LoadModel {
         let is_new = self
             .learned_until
             .is_none_or(|until| sample.at - until >= Span::from_secs_f64(seconds * (1.0 - OVERLAP)));
-        if is_new && may_learn {
+        // Of an overload the light requests get through first, so what completes seems light; heavier it can only be.
+        let is_lighter = !load.congestion.is_empty() && work < requests * filter.cost();
+        if is_new && may_learn && !is_lighter {
             filter.learn(&Counted { requests, work, squared });
             self.learned_until = Some(sample.at);
         }
