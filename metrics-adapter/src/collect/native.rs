@@ -263,7 +263,8 @@ mod tests {
         counters.read("a", reading(0, before)).unwrap();
         counters.read("a", reading(10, after)).unwrap();
         let names = BTreeSet::from(["a".to_owned()]);
-        let sample = counters.sample(Time::from_secs(10), &ReadyPods { names, warming: 0, replicas: 1 });
+        let sample =
+            counters.sample(Time::from_secs(10), &ReadyPods { names, replicas: 1, ..ReadyPods::default() });
         sample.groups[0].histograms[0].clone()
     }
 
