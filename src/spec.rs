@@ -131,6 +131,9 @@ pub struct Load {
     /// A counter of what comes with the requests and is paid for beside them, such as tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Series>,
+    /// Where the pods' CPU is read. Default: `process_cpu_seconds_total` of their own pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
     /// What a request of each duration class costs.
     #[serde(default)]
     pub weights: Weights,
@@ -177,8 +180,40 @@ pub struct Prometheus {
     /// The operator's name for the server.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The window that rates are taken over.
+    /// The window that rates are taken over, 10s to 1h: at least four of the server's own scrape intervals.
+    #[serde(default = "one_minute")]
     pub window: Span,
+    /// Time between two queries, 1s to 5m.
+    #[serde(default = "scrape_interval")]
+    pub interval: Span,
+}
+
+/// Where the pods' CPU is read, if not on their own pages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cpu {
+    /// `container_cpu_usage_seconds_total` at a server with Prometheus' API: all containers of the pod.
+    Prometheus(CpuServer),
+}
+
+/// A metrics server that knows the pods' CPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CpuServer {
+    /// The operator's name for the server.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The window that the CPU is taken over, 10s to 1h.
+    #[serde(default = "one_minute")]
+    pub window: Span,
+}
+
+fn one_minute() -> Span {
+    Span::from_secs(60)
+}
+
+fn scrape_interval() -> Span {
+    Scrape::default().interval
 }
 
 /// Which values of one label count.
@@ -507,22 +542,27 @@ impl Spec {
 
 impl Load {
     fn check_source(&self, wrong: &mut Wrong) -> Option<Span> {
-        match &self.source {
-            Source::Scrape(scrape) => {
-                let interval = scrape.interval;
-                if interval < Span::from_secs(1) || interval > Span::from_secs(300) {
-                    wrong.add(
-                        "spec.load.source.scrape.interval",
-                        format!("{interval} is not between 1s and 5m"),
-                    );
-                }
-                Some(interval)
+        let (field, interval) = match &self.source {
+            Source::Scrape(scrape) => ("spec.load.source.scrape", scrape.interval),
+            Source::Prometheus(server) => {
+                let field = "spec.load.source.prometheus";
+                check_server(wrong, field, &server.reference, server.window);
+                (field, server.interval)
             }
-            Source::Prometheus(_) => {
-                wrong.not_yet("spec.load.source.prometheus", "only pods are read; use scrape");
-                None
-            }
+        };
+        if interval < Span::from_secs(1) || interval > Span::from_secs(300) {
+            wrong.add(format!("{field}.interval"), format!("{interval} is not between 1s and 5m"));
         }
+        match (&self.cpu, &self.source) {
+            (Some(Cpu::Prometheus(_)), Source::Prometheus(_)) => {
+                wrong.add("spec.load.cpu", "the source tells the CPU as well; leave it out");
+            }
+            (Some(Cpu::Prometheus(server)), Source::Scrape(_)) => {
+                check_server(wrong, "spec.load.cpu.prometheus", &server.reference, server.window);
+            }
+            (None, _) => {}
+        }
+        Some(interval)
     }
 
     fn check_series(&self, wrong: &mut Wrong) {
@@ -613,6 +653,15 @@ impl Fixed {
 
 fn check_edges(edges: &[f64], field: &str, wrong: &mut Wrong) -> Option<Edges> {
     Edges::new(edges.to_vec()).map_err(|e| wrong.add(format!("{field}.edges"), e.to_string())).ok()
+}
+
+fn check_server(wrong: &mut Wrong, field: &str, reference: &str, window: Span) {
+    if reference.is_empty() {
+        wrong.add(format!("{field}.ref"), "must name a server of the operator's");
+    }
+    if window < Span::from_secs(10) || window > Span::from_secs(3600) {
+        wrong.add(format!("{field}.window"), format!("{window} is not between 10s and 1h"));
+    }
 }
 
 impl Target {
@@ -742,8 +791,29 @@ mod tests {
         assert_eq!(refused(&["actuation"], json!("Scale")), ["spec.actuation"]);
         let missing = json!({"holdFor": "10m", "then": {"atLeast": 10}});
         assert_eq!(refused(&["onMissingMetrics"], missing), ["spec.onMissingMetrics"]);
-        let prometheus = json!({"prometheus": {"ref": "main", "window": "1m"}});
-        assert_eq!(refused(&["load", "source"], prometheus), ["spec.load.source.prometheus"]);
+    }
+
+    #[test]
+    fn a_metrics_server_is_named_and_its_window_holds_some_scrapes() {
+        let source = |server| refused(&["load", "source"], json!({"prometheus": server}));
+        assert_eq!(source(json!({"ref": "main"})), Vec::<String>::new());
+        assert_eq!(source(json!({"ref": ""})), ["spec.load.source.prometheus.ref"]);
+        assert_eq!(source(json!({"ref": "main", "window": "9s"})), ["spec.load.source.prometheus.window"]);
+        assert_eq!(
+            source(json!({"ref": "main", "interval": "6m"})),
+            ["spec.load.source.prometheus.interval"]
+        );
+        let cpu = |server| refused(&["load", "cpu"], json!({"prometheus": server}));
+        assert_eq!(cpu(json!({"ref": "main"})), Vec::<String>::new());
+        assert_eq!(
+            cpu(json!({"ref": "", "window": "2h"})),
+            ["spec.load.cpu.prometheus.ref", "spec.load.cpu.prometheus.window"]
+        );
+        let mut both = minimal();
+        both["load"]["source"] = json!({"prometheus": {"ref": "main"}});
+        both["load"]["cpu"] = json!({"prometheus": {"ref": "main"}});
+        let spec: Spec = serde_json::from_value(both).unwrap();
+        assert_eq!(spec.check().unwrap_err().0[0].field, "spec.load.cpu");
     }
 
     #[test]

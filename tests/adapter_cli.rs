@@ -92,6 +92,24 @@ fn a_wrong_file_ends_with_2_and_says_where() {
 }
 
 #[test]
+fn a_server_that_is_not_configured_is_wrong_input_and_a_password_is_not_repeated() {
+    let load = "histogram: d, source: {prometheus: {ref: main}}, weights: {fixed: {}}";
+    let text = CONFIG.replace("histogram: http_request_duration_seconds, weights: {fixed: {}}", load);
+    let file = config(text.split("---").next().unwrap());
+    let (code, text) = told(&serve(&file, &[]).output().unwrap());
+    assert_eq!(code, Some(2));
+    let expected = "7: spec.load.source.prometheus.ref: there is no server \"main\": none is configured: start the adapter \
+                    with --prometheus NAME=URL\n";
+    assert_eq!(text, format!("{}:{expected}", file.path().display()));
+    let (code, text) =
+        told(&serve(&file, &["--prometheus", "main=https://me:secret@prometheus"]).output().unwrap());
+    assert_eq!(code, Some(2));
+    assert!(text.starts_with("plimsoll-adapter: --prometheus main: ") && !text.contains("secret"), "{text}");
+    let mut adapter = Running::start(serve(&file, &["--prometheus", "main=http://127.0.0.1:1"]));
+    adapter.line_with("the metrics server does not tell the load");
+}
+
+#[test]
 fn an_address_that_others_reach_is_refused() {
     let (code, text) = told(&serve(&config(CONFIG), &["--bind-address", "0.0.0.0"]).output().unwrap());
     assert_eq!(code, Some(1));

@@ -1,11 +1,16 @@
-//! A real client library's native histograms, read as it serves them: the load in each class is what was observed.
+//! A real client library's native histograms, read as it serves them and as a real Prometheus tells them: the load in each
+//! class is what was observed.
 //!
 //! The library is Go's, so the test builds a small program (`tests/native-histogram`) where there is a Go compiler, and
 //! reports itself as ignored elsewhere.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
-use std::collections::BTreeMap;
+#[path = "support/prometheus.rs"]
+#[allow(dead_code, reason = "not all of it is needed here")]
+mod prometheus;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -20,8 +25,11 @@ use plimsoll::spec::Spec;
 use plimsoll::units::{Span, Time};
 use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::clock::Clock;
-use plimsoll_adapter::collect::{Content, Fetcher, Format, Query, Scraper, Targets};
-use plimsoll_adapter::engine::{Engine, Object};
+use plimsoll_adapter::collect::prometheus::Endpoint;
+use plimsoll_adapter::collect::{
+    Content, Fetcher, Format, PodNames, QueriedPods, Query, Scraper, ServerCollector, Targets,
+};
+use plimsoll_adapter::engine::{Engine, Object, Source};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
 use plimsoll_adapter::stop;
 use tempfile::TempDir;
@@ -51,7 +59,18 @@ fn main() -> ExitCode {
         }
         Err(reason) => Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true),
     };
-    libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect()).exit_code()
+    let mut trials: Vec<Trial> = tests.into_iter().map(trial).collect();
+    let name = "a_server_tells_the_classes_of_a_native_histogram";
+    trials.push(match (&program, &prometheus::executable()) {
+        (Ok((_, program)), Ok(server)) => {
+            let (program, server) = (program.clone(), server.clone());
+            Trial::test(name, move || told_by_a_server(&program, &server))
+        }
+        (Err(reason), _) | (_, Err(reason)) => {
+            Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true)
+        }
+    });
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// The program, or why there is none.
@@ -150,7 +169,10 @@ async fn seen(library: &Library, spec: &Spec, lists: &[Vec<f64>]) -> Vec<Vec<f64
         key: key.clone(),
         spec: spec.check().unwrap(),
         query: Query::new(&spec.load),
-        targets: watch::channel(Targets { ready, warming: 0, replicas: 1 }).1,
+        source: Source::Pods {
+            targets: watch::channel(Targets { ready, warming: 0, replicas: 1 }).1,
+            cpu: None,
+        },
     };
     let cell = board.cell(&key);
     let engine = Engine::new(object, Scraper::new(clock, telemetry), &board, Readiness::default());
@@ -258,5 +280,63 @@ async fn formats(program: &Path) -> Result<(), Failed> {
         assert_eq!(text.started, protobuf.started);
         assert!(text.cpu_seconds <= protobuf.cpu_seconds && text.cpu_seconds.is_some());
     }
+    Ok(())
+}
+
+#[tokio::main]
+async fn told_by_a_server(program: &Path, executable: &PathBuf) -> Result<(), Failed> {
+    let library = Library::start(program);
+    library.observe(&durations(50, 0.01, 1.0));
+    let pod = format!("{{targets: ['{}'], labels: {{namespace: shop, pod: pod-0}}}}", library.address);
+    let scrapes = format!("{{job_name: shop, static_configs: [{pod}]}}");
+    let server = prometheus::Prometheus::start_with(executable, &scrapes);
+    let edges = [0.0625, 0.25, 1.0];
+    let spec = spec("native_seconds", &edges);
+    let names = PodNames::Known(BTreeSet::from(["pod-0".to_owned()]));
+    let pods = watch::channel(QueriedPods { names, warming: 0, replicas: Some(1) }).1;
+    let telemetry = Arc::new(Telemetry::new(Arc::new(Board::default()), Clock::system()));
+    let mut collector = ServerCollector::new(
+        ObjectKey::new("shop", "shop"),
+        Query::new(&spec.load),
+        (INTERVAL, Span::from_secs(10)),
+        &Endpoint::parse(&server.url()).unwrap(),
+        pods,
+        Scraper::new(Clock::system(), telemetry),
+    );
+    let mut classes = async || {
+        let sample = collector.round().await.unwrap();
+        let group = sample.groups.first()?;
+        let histogram = group.histograms.first()?;
+        let mut classes = vec![0.0; edges.len() + 1];
+        for (i, rate) in histogram.rates().iter().enumerate() {
+            let upper = histogram.le().get(i).copied().unwrap_or(f64::INFINITY);
+            classes[edges.partition_point(|edge| *edge < upper)] += rate.get();
+        }
+        Some((histogram.le().len(), classes))
+    };
+    let waiting = async {
+        // The server has read it twice.
+        while classes().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let new = durations(400, 0.0005, 20.0);
+        library.observe(&new);
+        let expected = by_hand(&edges, &new);
+        loop {
+            // A rate is extrapolated to its window, by the same factor in every class.
+            let (bounds, rates) = classes().await.unwrap();
+            let (rate, count): (f64, f64) = (rates.iter().sum(), expected.iter().sum());
+            if rate > 1.0 {
+                assert!(bounds > 50, "native buckets have many bounds: {bounds}");
+                for (seen, expected) in rates.iter().zip(&expected) {
+                    assert!((seen / rate - expected / count).abs() < 1e-9, "{rates:?} {expected:?}");
+                }
+                assert!((30.0..=60.0).contains(&rate), "400 in some ten seconds: {rate}");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
     Ok(())
 }

@@ -9,21 +9,25 @@ mod prometheus;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use plimsoll::units::{Quantity, Span};
+use plimsoll::spec::ScaleTargetRef;
+use plimsoll::units::{Quantity, Rate, Span};
 use plimsoll_adapter::adapter::{Adapter, Listen};
-use plimsoll_adapter::board::ObjectKey;
+use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::client::{Client, ClientError};
 use plimsoll_adapter::clock::Clock;
 use plimsoll_adapter::collect::prometheus::{Api, Endpoint, Series, Value as QueryValue};
-use plimsoll_adapter::config::Config;
-use plimsoll_adapter::engine::Object;
+use plimsoll_adapter::collect::{PodNames, QueriedPods, Query, Scraper, ServerCollector};
+use plimsoll_adapter::config::{Config, Servers};
 use plimsoll_adapter::external::Metric;
+use plimsoll_adapter::ops::Telemetry;
 use plimsoll_adapter::stop;
 use prometheus::Prometheus;
 use prometheus_parse::{Scrape, Value};
+use tokio::sync::watch;
 
 const EDGES: [f64; 3] = [0.1, 0.4, 1.0];
 const WEIGHTS: [f64; 4] = [1.0, 4.0, 10.0, 30.0];
@@ -40,9 +44,11 @@ type Check = fn(&PathBuf) -> Result<(), Failed>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, Check); 2] = [
+    let tests: [(&str, Check); 4] = [
         ("the_served_load_is_what_the_histogram_gives_by_hand", by_hand),
         ("a_query_gives_a_vector_or_an_error", queries),
+        ("a_server_tells_the_load_that_its_own_rates_make", told_by_a_server),
+        ("a_server_tells_cpu_pods_and_what_is_not_there", told_in_parts),
     ];
     let executable = prometheus::executable();
     let trial = |(name, test): (&str, Check)| match executable.clone() {
@@ -114,7 +120,7 @@ spec: {{targets: [\"{}\"]}}
     );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    Config::read(file.path()).unwrap()
+    Config::read(file.path(), &Servers::default()).unwrap()
 }
 
 #[tokio::main]
@@ -128,12 +134,7 @@ async fn by_hand(executable: &PathBuf) -> Result<(), Failed> {
     let mut adapter =
         Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None }, clock).await.unwrap();
     let configured = config(&server).objects.remove(&key).unwrap();
-    adapter.add(Object {
-        key: key.clone(),
-        spec: configured.spec,
-        query: configured.query,
-        targets: tokio::sync::watch::channel(configured.targets).1,
-    });
+    adapter.add(configured.into_object(key.clone()));
     let cell = adapter.board().cell(&key);
     let mut client = Client::new(adapter.api_addr(), &adapter.certificate().chain()[0]).unwrap();
     let (stopper, stop) = stop::channel();
@@ -199,5 +200,219 @@ async fn queries(executable: &PathBuf) -> Result<(), Failed> {
     }
     drop(server);
     assert_eq!(api.query("vector(1)").await.unwrap_err().reason(), "unreachable");
+    Ok(())
+}
+
+/// A server that scrapes itself as a workload of two pods, one of which does not answer, and as one that nobody but probes asks.
+const SCRAPES: &str = "{job_name: shop, static_configs: [
+    {targets: [SELF], labels: {namespace: shop, pod: prometheus-0}},
+    {targets: ['127.0.0.1:1'], labels: {namespace: shop, pod: prometheus-1}}],
+  metric_relabel_configs: [
+    {source_labels: [__name__], regex: process_cpu_seconds_total, target_label: container, replacement: server},
+    {source_labels: [__name__], regex: process_cpu_seconds_total, target_label: __name__,
+     replacement: container_cpu_usage_seconds_total}]},
+  {job_name: idle, static_configs: [{targets: [SELF], labels: {namespace: shop, pod: idle-0}}],
+   metric_relabel_configs: [{source_labels: [handler], regex: '/metrics|', action: keep}]}";
+
+/// The window of rates: ten scrapes.
+const WINDOW: Span = Span::from_secs(10);
+
+/// By hand: one value of a query's answer, by the API's own JSON.
+fn value(server: &Prometheus, query: &str) -> Option<f64> {
+    let query: String = form_urlencoded::byte_serialize(query.as_bytes()).collect();
+    let (status, body) = server.get(&format!("/api/v1/query?query={query}")).unwrap();
+    assert_eq!(status, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    answer["data"]["result"][0]["value"][1].as_str().map(|text| text.parse().unwrap())
+}
+
+/// MetricsQPS by hand: another expression than the adapter's, in which a weight counts for what exceeds the class below.
+fn load_by_hand(server: &Prometheus) -> Option<f64> {
+    let at_most = |le: &str| {
+        let own = format!("pod=\"prometheus-0\",handler!~\"/metrics|/-/(ready|healthy)\",le=~\"{le}\"");
+        format!("sum(increase(prometheus_http_request_duration_seconds_bucket{{{own}}}[10s]))")
+    };
+    let below = ["0.1", "0.4", "1|1.0"].map(at_most);
+    let heaviest = WEIGHTS[below.len()];
+    let mut load = format!("{heaviest} * {}", at_most(".Inf"));
+    for (i, below) in below.iter().enumerate() {
+        load += &format!(" - {} * {below}", WEIGHTS[i + 1] - WEIGHTS[i]);
+    }
+    value(server, &format!("({load}) / 10"))
+}
+
+/// Waits until a condition holds.
+async fn until(mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+}
+
+#[tokio::main]
+async fn told_by_a_server(executable: &PathBuf) -> Result<(), Failed> {
+    let server = Prometheus::start_with(executable, SCRAPES);
+    let text = format!(
+        "apiVersion: autoscaling.plimsoll.dev/v1alpha1
+kind: LoadAwareAutoscaler
+metadata: {{name: prometheus, namespace: shop}}
+spec:
+  scaleTargetRef: {{apiVersion: apps/v1, kind: StatefulSet, name: prometheus}}
+  maxReplicas: 5000
+  load:
+    histogram: prometheus_http_request_duration_seconds
+    source: {{prometheus: {{ref: main, window: {WINDOW}, interval: {INTERVAL}}}}}
+    weights: {{fixed: {{edges: {EDGES:?}, weights: {WEIGHTS:?}}}}}
+  target: {{metricsQPSPerPod: {CAPACITY}}}
+---
+apiVersion: autoscaling.plimsoll.dev/v1alpha1
+kind: StaticTargets
+metadata: {{name: prometheus, namespace: shop}}
+spec: {{pods: [prometheus-0]}}
+"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let servers = Servers::parse([format!("main={}", server.url()).as_str()]).unwrap();
+    let config = Config::read(file.path(), &servers).unwrap();
+    let key = ObjectKey::new("shop", "prometheus");
+    let loopback = ([127, 0, 0, 1], 0).into();
+    let began = Clock::system().now();
+    let (clock, hand) = Clock::manual(began);
+    let mut adapter =
+        Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None }, clock).await.unwrap();
+    adapter.add(config.objects[&key].clone().into_object(key.clone()));
+    let cell = adapter.board().cell(&key);
+    let mut client = Client::new(adapter.api_addr(), &adapter.certificate().chain()[0]).unwrap();
+
+    // Every class of its own requests has a rate before the adapter asks.
+    until(|| load_by_hand(&server).is_some()).await;
+    let server = tokio::task::spawn_blocking(move || {
+        load(&server);
+        server
+    })
+    .await
+    .unwrap();
+    until(|| load_by_hand(&server).is_some_and(|load| load > 1.0)).await;
+    let (stopper, stop) = stop::channel();
+    let running = tokio::spawn(adapter.run(stop));
+    let decided = async |rounds: usize| {
+        while cell.recent().len() < rounds {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let mut now = began;
+    let mut rounds = 1;
+    tokio::time::timeout(PATIENCE, decided(rounds)).await.unwrap();
+    // Between two scrapes a rate hardly moves, and only one way: what it was just before and just after enclose what the adapter
+    // was told.
+    let served = loop {
+        let before = load_by_hand(&server).unwrap();
+        now += INTERVAL;
+        rounds += 1;
+        hand.set(now);
+        tokio::time::timeout(PATIENCE, decided(rounds)).await.unwrap();
+        let after = load_by_hand(&server).unwrap();
+        if (before - after).abs() < 0.005 * before {
+            let served = client.values(Metric::MetricsQps, &key).await.unwrap();
+            println!("served {served:?}, by hand {before} and {after}, after {rounds} rounds");
+            let milli = |load: f64| Quantity::at_least(load).unwrap().as_milli();
+            let enclosed = milli(before.min(after)) - 1..=milli(before.max(after)) + 1;
+            assert!(before > 1.0 && served.len() == 1 && enclosed.contains(&served[0].as_milli()));
+            break served;
+        }
+        assert!(rounds < 100, "no round fits between two scrapes");
+    };
+
+    // A server that is gone leaves the last sample to grow old.
+    drop(server);
+    for age in 1..=4 {
+        now += INTERVAL;
+        rounds += 1;
+        hand.set(now);
+        tokio::time::timeout(PATIENCE, decided(rounds)).await.unwrap();
+        let answer = client.values(Metric::MetricsQps, &key).await;
+        match answer {
+            Ok(values) => assert!(age <= 3 && values == served, "{age}: {values:?}"),
+            Err(ClientError::Refused { code: 503, .. }) => assert_eq!(age, 4),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    stopper.stop();
+    running.await.unwrap().unwrap();
+    Ok(())
+}
+
+#[tokio::main]
+async fn told_in_parts(executable: &PathBuf) -> Result<(), Failed> {
+    let server = Prometheus::start_with(executable, SCRAPES);
+    let endpoint = Endpoint::parse(&server.url()).unwrap();
+    let sample = async |load: serde_json::Value, names: PodNames| {
+        let mut load = load;
+        load["histogram"] = "prometheus_http_request_duration_seconds".into();
+        let query = Query::new(&serde_json::from_value(load).unwrap());
+        let pods = watch::channel(QueriedPods { names, warming: 0, replicas: None }).1;
+        let board = Arc::new(Board::default());
+        let scraper = Scraper::new(Clock::system(), Arc::new(Telemetry::new(board, Clock::system())));
+        let key = ObjectKey::new("shop", "prometheus");
+        let times = (INTERVAL, WINDOW);
+        ServerCollector::new(key, query, times, &endpoint, pods, scraper).round().await.unwrap()
+    };
+    let of = |kind: &str, name: &str| {
+        PodNames::Of(ScaleTargetRef { api_version: "apps/v1".into(), kind: kind.into(), name: name.into() })
+    };
+    let known = |names: &[&str]| PodNames::Known(names.iter().map(|n| (*n).to_owned()).collect());
+    until(|| load_by_hand(&server).is_some()).await;
+
+    let more = serde_json::json!({
+        "inFlight": {"metric": "prometheus_engine_queries"},
+        "rejected": {"metric": "prometheus_http_requests_total"},
+    });
+    let all = sample(more, of("StatefulSet", "prometheus")).await;
+    // The pod that is not reached holds the replicas, and is not made up for.
+    assert_eq!((all.pods.ready, all.pods.silent, all.pods.replicas), (2, 0, 2));
+    let [group] = all.groups.as_slice() else { panic!("{:?}", all.groups) };
+    assert_eq!((group.pods, group.window, group.silent), (1, WINDOW, false));
+    assert!(group.histograms[0].le().contains(&0.4) && group.histograms[0].busy().is_some());
+    let cpu =
+        value(&server, "sum(rate(container_cpu_usage_seconds_total{pod=\"prometheus-0\"}[10s]))").unwrap();
+    assert!((group.cpu.unwrap().get() - cpu).abs() < 0.2, "{:?} {cpu}", group.cpu);
+    // One query is in flight when it counts them; nothing was turned away so far, and that is known.
+    assert!(group.in_flight.is_some_and(|in_flight| in_flight.now >= 0.0));
+    assert_eq!(group.rejected, Some(Rate::ZERO));
+
+    // Classes that a label tells apart.
+    let fit = serde_json::json!({"weights": {"fit": {"byLabel": {"name": "handler"}}}});
+    let by_handler = sample(fit, known(&["prometheus-0"])).await.groups.remove(0).histograms;
+    let query = by_handler.iter().find(|h| h.labels()["handler"] == "/api/v1/query").unwrap();
+    assert!(query.labels().len() == 1 && query.le().contains(&0.4) && query.busy().is_some());
+
+    let two = sample(serde_json::json!({}), known(&["prometheus-0", "prometheus-1"])).await;
+    assert_eq!((two.pods.ready, two.pods.silent, two.pods.replicas), (2, 1, 2));
+    assert_eq!(two.groups.iter().map(|g| (g.pods, g.silent)).collect::<Vec<_>>(), [(1, false), (1, true)]);
+
+    // What is not there is missing: neither a load of zero nor a CPU of none.
+    let elsewhere = sample(serde_json::json!({}), of("Deployment", "prometheus")).await;
+    assert_eq!((elsewhere.pods.ready, elsewhere.groups.len()), (0, 0));
+    let other =
+        serde_json::json!({"matchers": {"handler": {"in": ["/nowhere"]}}, "inFlight": {"metric": "x"}});
+    let missing = sample(other, known(&["prometheus-0"])).await;
+    assert_eq!((missing.pods.ready, missing.groups[0].histograms.len()), (1, 0));
+    assert_eq!(missing.groups[0].in_flight, None);
+    // Probes alone are a load of zero.
+    let probes = "rate(prometheus_http_request_duration_seconds_count{pod=\"idle-0\"}[10s])";
+    until(|| value(&server, probes).is_some()).await;
+    let idle = sample(serde_json::json!({}), known(&["idle-0"])).await;
+    assert_eq!((idle.groups[0].pods, idle.groups[0].histograms[0].total()), (1, 0.0));
+
+    // What a user writes stays within the quotes.
+    let hostile =
+        serde_json::json!({"matchers": {"x": {"in": ["\"} or up{a=\"", "a|b.*", "\\", "line\nfeed", "é"]}}});
+    assert_eq!(sample(hostile, known(&["prometheus-0"])).await.groups[0].histograms, []);
+    let harmless =
+        serde_json::json!({"matchers": {"x": {"notIn": ["\"} or up{a=\"", ".*", "\\", "line\nfeed"]}}});
+    assert_eq!(sample(harmless, known(&["prometheus-0"])).await.groups[0].histograms.len(), 1);
     Ok(())
 }

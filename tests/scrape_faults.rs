@@ -19,7 +19,7 @@ use plimsoll_adapter::clock::{Clock, Hand};
 use plimsoll_adapter::collect::{
     MAX_CONCURRENT_PER_WORKLOAD, MAX_HISTOGRAMS, MAX_PAGE_BYTES, Query, Scraper, Targets,
 };
-use plimsoll_adapter::engine::{Engine, Object};
+use plimsoll_adapter::engine::{Engine, Object, Source};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
 use plimsoll_adapter::stop::{self, Stopper};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,7 +125,10 @@ impl World {
             key: key.clone(),
             spec: spec.check().unwrap(),
             query: Query::new(&spec.load),
-            targets: watch::channel(Targets { ready, warming: 0, replicas }).1,
+            source: Source::Pods {
+                targets: watch::channel(Targets { ready, warming: 0, replicas }).1,
+                cpu: None,
+            },
         };
         let scraper = Scraper::new(clock, Arc::clone(&telemetry));
         let engine = Engine::new(object, scraper, &board, Readiness::default());

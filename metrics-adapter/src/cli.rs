@@ -8,14 +8,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use plimsoll::units::Span;
-use tokio::sync::watch;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 use crate::adapter::{Adapter, Listen};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Configured};
-use crate::engine::Object;
+use crate::config::{Config, ConfigError, Servers, ServersError};
 use crate::{demo, stop};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
@@ -81,6 +79,11 @@ struct Serve {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 
+    /// A server with Prometheus' API that objects may name as their source, such as
+    /// main=http://prometheus.monitoring:9090. May be given several times.
+    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
+    prometheus: Vec<String>,
+
     /// Address of the external metrics API. Requests are not authenticated, so only loopback is taken.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
     bind_address: IpAddr,
@@ -125,7 +128,7 @@ impl Args {
                     return ExitCode::from(2);
                 }
                 eprintln!("plimsoll-adapter: {error:#}");
-                ExitCode::FAILURE
+                if error.is::<ServersError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
             }
         }
     }
@@ -142,15 +145,16 @@ fn start_logging(filter: Targets, format: LogFormat) {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { config, bind_address, secure_port, metrics_bind_address, cert_dir } = self;
-        let config = Config::read(&config)?;
+        let Self { config, prometheus, bind_address, secure_port, metrics_bind_address, cert_dir } = self;
+        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
+        let config = Config::read(&config, &servers)?;
         let api = SocketAddr::new(bind_address, secure_port);
         let listen = Listen { api, ops: metrics_bind_address, cert_dir };
         let mut adapter = Adapter::bind(listen, Clock::system()).await?;
-        // The targets of a file never change; a channel whose sender is gone keeps its last value.
-        for (key, Configured { spec, query, targets }) in config.objects {
-            tracing::info!(object = %key, pods = targets.ready.len(), interval = %spec.interval, "watching");
-            adapter.add(Object { key, spec, query, targets: watch::channel(targets).1 });
+        for (key, configured) in config.objects {
+            let (pods, interval) = (configured.pods(), configured.spec.interval);
+            tracing::info!(object = %key, pods, %interval, "watching");
+            adapter.add(configured.into_object(key));
         }
         tracing::info!("external metrics API: https://{}", adapter.api_addr());
         tracing::info!("metrics and health:   http://{}/metrics", adapter.ops_addr());

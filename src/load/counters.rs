@@ -96,20 +96,36 @@ impl Counters {
         self.pods.entry(pod.to_owned()).or_insert_with(|| Pod::new(at)).answers = false;
     }
 
+    /// As [`sample`](Self::sample), with the CPU of each pod as `cpu` tells it instead of the pods' own pages. A pod that is not
+    /// in there has used an unknown amount.
+    pub fn sample_with_cpu(&mut self, at: Time, ready: &ReadyPods, cpu: &BTreeMap<String, Cores>) -> Sample {
+        self.sample_of(at, ready, |pod, _| cpu.get(pod).copied())
+    }
+
     /// What is known of the workload at `at`. Pods that are not among the ready ones are forgotten.
     pub fn sample(&mut self, at: Time, ready: &ReadyPods) -> Sample {
+        self.sample_of(at, ready, |_, group| group.cpu)
+    }
+
+    fn sample_of(
+        &mut self,
+        at: Time,
+        ready: &ReadyPods,
+        cpu: impl Fn(&str, &Group) -> Option<Cores>,
+    ) -> Sample {
         self.pods.retain(|name, _| ready.names.contains(name));
         for name in &ready.names {
             self.pods.entry(name.clone()).or_insert_with(|| Pod::new(at));
         }
         let mut silent = 0;
         let mut groups = Vec::with_capacity(self.pods.len());
-        for pod in self.pods.values() {
+        for (name, pod) in &self.pods {
             let is_silent = pod.is_silent(at, self.interval);
             silent += u32::from(is_silent);
             let ReadyPods { requested_per_pod, cores_per_pod, .. } = *ready;
             let told = pod.group(self.interval);
-            groups.extend(told.map(|g| Group { silent: is_silent, requested_per_pod, cores_per_pod, ..g }));
+            let told = told.map(|g| Group { silent: is_silent, cpu: cpu(name, &g), ..g });
+            groups.extend(told.map(|g| Group { requested_per_pod, cores_per_pod, ..g }));
         }
         let count = u32::try_from(ready.names.len()).unwrap_or(u32::MAX);
         let pods = Pods { replicas: ready.replicas, ready: count, warming: ready.warming, silent };
@@ -362,6 +378,20 @@ mod tests {
         }
         let unknown = &counters.sample(at(20), &ready(&["a", "b"])).groups[0];
         assert_eq!((unknown.requested_per_pod, unknown.cores_per_pod), (None, None));
+    }
+
+    #[test]
+    fn cpu_that_another_tells_replaces_the_pages_own() {
+        let mut counters = Counters::new(INTERVAL);
+        for pod in ["a", "b"] {
+            let with = |seconds, cpu| Reading { cpu_seconds: Some(cpu), ..page(seconds, 0.0, 0.0) };
+            counters.read(pod, with(0, 100.0)).unwrap();
+            counters.read(pod, with(10, 105.0)).unwrap();
+        }
+        let told = BTreeMap::from([("a".to_owned(), Cores::new(0.7).unwrap())]);
+        let sample = counters.sample_with_cpu(at(10), &ready(&["a", "b"]), &told);
+        let cpu: Vec<_> = sample.groups.iter().map(|group| group.cpu).collect();
+        assert_eq!(cpu, [Cores::new(0.7).ok(), None]);
     }
 
     fn routes(seconds: i64, counts: &[(&str, f64)]) -> Reading {

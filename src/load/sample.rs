@@ -92,6 +92,11 @@ pub struct HistogramRates {
 }
 
 impl Group {
+    /// Some pods of which nothing is known but the time that they were looked at.
+    pub fn new(pods: u32, window: Span) -> Self {
+        Self { pods, ..Self::empty(window) }
+    }
+
     /// One pod of which nothing is known but the time that it was looked at.
     pub(super) fn empty(window: Span) -> Self {
         Self {

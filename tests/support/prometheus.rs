@@ -33,20 +33,28 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts one that scrapes nothing.
     pub(crate) fn start(executable: &PathBuf) -> Self {
-        // The port is free when it is chosen; should another process take it meanwhile, the next is tried.
-        (0..5).find_map(|_| Self::try_start(executable)).expect("prometheus does not start")
+        Self::start_with(executable, "")
     }
 
-    fn try_start(executable: &PathBuf) -> Option<Self> {
+    /// Starts one with these entries in its `scrape_configs`, in which `SELF` stands for its own address.
+    pub(crate) fn start_with(executable: &PathBuf, scrapes: &str) -> Self {
+        // The port is free when it is chosen; should another process take it meanwhile, the next is tried.
+        (0..5).find_map(|_| Self::try_start(executable, scrapes)).expect("prometheus does not start")
+    }
+
+    fn try_start(executable: &PathBuf, scrapes: &str) -> Option<Self> {
         let scratch = tempfile::tempdir().unwrap();
         let config = scratch.path().join("prometheus.yml");
-        std::fs::write(&config, "global: {scrape_interval: 1h}\n").unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let scrapes = scrapes.replace("SELF", &address.to_string());
+        std::fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{scrapes}]\n"))
+            .unwrap();
         let process = Command::new(executable)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", scratch.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
             .arg("--query.max-samples=200000000")
+            .arg("--enable-feature=native-histograms")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

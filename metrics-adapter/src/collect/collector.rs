@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::Uri;
 use plimsoll::load::{Counters, Reading, ReadingError, ReadyPods, Sample};
-use plimsoll::units::Span;
+use plimsoll::units::{Cores, Span};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::fetch::{Content, FetchError, Fetcher, Format};
 use super::page::{PageError, Query};
+use super::queried::{PodsCpu, QueriedError};
 use crate::board::ObjectKey;
 use crate::clock::Clock;
 use crate::ops::Telemetry;
@@ -96,6 +97,10 @@ pub struct Collector {
     faulty: BTreeSet<String>,
     /// Metrics that the user named and no pod showed in the last round.
     absent: BTreeSet<String>,
+    /// Who tells the CPU, if not the pages.
+    cpu: Option<PodsCpu>,
+    /// It did not, in the last round.
+    cpu_fails: bool,
 }
 
 impl Collector {
@@ -119,12 +124,62 @@ impl Collector {
             scraper,
             faulty: BTreeSet::new(),
             absent: BTreeSet::new(),
+            cpu: None,
+            cpu_fails: false,
         }
+    }
+
+    /// With the pods' CPU from a metrics server instead of their pages.
+    pub fn with_cpu(self, cpu: PodsCpu) -> Self {
+        Self { cpu: Some(cpu), ..self }
     }
 
     /// Reads every ready pod once, all at about the same time, and within an interval.
     pub async fn round(&mut self) -> Sample {
         let targets = self.targets.borrow_and_update().clone();
+        let names: BTreeSet<String> = targets.ready.keys().cloned().collect();
+        let server = self.cpu.clone();
+        let cpu = async {
+            match server {
+                Some(server) => Some(server.of(names.clone()).await),
+                None => None,
+            }
+        };
+        let (absent, cpu) = tokio::join!(self.read_pages(&targets), cpu);
+        note_absent(&self.key, &mut self.absent, absent);
+        self.faulty.retain(|pod| names.contains(pod));
+        let (warming, replicas) = (targets.warming, targets.replicas);
+        let ready = ReadyPods { names, warming, replicas, ..ReadyPods::default() };
+        let now = self.scraper.clock.now();
+        match cpu.map(|cpu| self.told(cpu)) {
+            Some(cpu) => self.counters.sample_with_cpu(now, &ready, &cpu),
+            None => self.counters.sample(now, &ready),
+        }
+    }
+
+    /// The CPU that the server told. If it told none, that of no pod is known: the pages' would be of other processes.
+    fn told(&mut self, cpu: Result<BTreeMap<String, Cores>, QueriedError>) -> BTreeMap<String, Cores> {
+        let object = &self.key;
+        match cpu {
+            Ok(cpu) => {
+                if std::mem::take(&mut self.cpu_fails) {
+                    tracing::info!(%object, "the metrics server tells the CPU again");
+                }
+                cpu
+            }
+            Err(error) => {
+                let reason = error.reason();
+                self.scraper.telemetry.query_failed(object, reason);
+                if !std::mem::replace(&mut self.cpu_fails, true) {
+                    tracing::warn!(%object, reason, %error, "the metrics server does not tell the CPU");
+                }
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// Reads the pages, and gives the metrics that none of them shows.
+    async fn read_pages(&mut self, targets: &Targets) -> BTreeSet<String> {
         let mut waiting: BTreeSet<&String> = targets.ready.keys().collect();
         let mut pages = JoinSet::new();
         // Those that were left out last time come last: should they hang again, the others have been read.
@@ -168,20 +223,7 @@ impl Collector {
         for pod in waiting {
             self.take(pod, Err(ScrapeError::RoundOver));
         }
-        self.note_absent(absent.unwrap_or_default());
-        let names: BTreeSet<String> = targets.ready.into_keys().collect();
-        self.faulty.retain(|pod| names.contains(pod));
-        let (warming, replicas) = (targets.warming, targets.replicas);
-        let ready = ReadyPods { names, warming, replicas, ..ReadyPods::default() };
-        self.counters.sample(self.scraper.clock.now(), &ready)
-    }
-
-    /// Logs a metric that no pod shows, once: its name is misspelt, or nothing was turned away yet.
-    fn note_absent(&mut self, absent: BTreeSet<String>) {
-        for metric in absent.difference(&self.absent) {
-            tracing::warn!(object = %self.key, metric, "no pod shows this metric: nothing is known of what it would tell");
-        }
-        self.absent = absent;
+        absent.unwrap_or_default()
     }
 
     /// Counts an error each time, and logs it once until the pod is read again.
@@ -209,6 +251,14 @@ impl Collector {
             }
         }
     }
+}
+
+/// Logs a metric that no pod shows, once: its name is misspelt, or nothing was turned away yet.
+pub(super) fn note_absent(object: &ObjectKey, noted: &mut BTreeSet<String>, absent: BTreeSet<String>) {
+    for metric in absent.difference(noted) {
+        tracing::warn!(%object, metric, "no pod shows this metric: nothing is known of what it would tell");
+    }
+    *noted = absent;
 }
 
 /// What it takes to read one page.

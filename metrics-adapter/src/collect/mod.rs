@@ -6,6 +6,8 @@
 //!            all pods                             wants
 //! ```
 //!
+//! Where a metrics server tells the load, `queried` asks it instead: `promql` has the questions, `prometheus` the API.
+//!
 //! One pod that is slow, wrong or hostile is left out, counted and logged once; the others go on.
 
 mod collector;
@@ -16,10 +18,14 @@ mod page;
 #[cfg(test)]
 mod parity;
 pub mod prometheus;
+mod promql;
 mod protobuf;
+mod queried;
 
 pub use collector::{Collector, MAX_CONCURRENT, MAX_CONCURRENT_PER_WORKLOAD, ScrapeError, Scraper, Targets};
 pub use fetch::{Content, FetchError, Fetcher, Format, MAX_PAGE_BYTES, MAX_PAGE_TIME, Page};
 pub use native::{MAX_BUCKETS, NativeError};
 pub use page::{MAX_HISTOGRAMS, MAX_SERIES, PageError, Query};
+pub use promql::PodNames;
 pub use protobuf::{Broken, BrokenFault, MAX_METRIC_BYTES};
+pub use queried::{PodsCpu, QueriedError, QueriedPods, ServerCollector};

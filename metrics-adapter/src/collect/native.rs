@@ -104,7 +104,7 @@ fn counts(deltas: &[i64], floats: &[f64]) -> impl Iterator<Item = Result<f64, Na
 }
 
 /// Adds a bound. One that does not exceed the last, as where the zero bucket reaches into this one, is that bound.
-fn push(buckets: &mut Vec<(f64, f64)>, bound: f64, count: f64) {
+pub(super) fn push(buckets: &mut Vec<(f64, f64)>, bound: f64, count: f64) {
     match buckets.last_mut() {
         Some(last) if bound <= last.0 => last.1 = count,
         // Durations beyond every number are in the total.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll::load::{HistogramCounts, Labels, Reading, ReadingError};
-use plimsoll::spec::{Load, Matcher, Series};
+use plimsoll::spec::{Load, Matcher, Series, Weights};
 use plimsoll::units::{Span, Time};
 
 use super::exposition::{Label, Malformed, SampleLine, Scanner};
@@ -12,16 +12,16 @@ use super::native::NativeError;
 use super::protobuf::{Broken, BrokenFault, Families};
 
 /// Labels that say what was asked for, in the client libraries that people use.
-const ROUTE_LABELS: [&str; 5] = ["endpoint", "handler", "path", "route", "uri"];
+pub(super) const ROUTE_LABELS: [&str; 5] = ["endpoint", "handler", "path", "route", "uri"];
 
 /// Values of those labels that mean a probe or the metrics page: they are asked for however many users there are.
-const PROBES: [&str; 9] =
+pub(super) const PROBES: [&str; 9] =
     ["/metrics", "/health", "/healthz", "/livez", "/ready", "/readyz", "/ping", "/-/healthy", "/-/ready"];
 
 /// What `rejected` counts where the user names no matchers.
 const OVERLOAD_CODES: [&str; 3] = ["429", "503", "504"];
 
-const CPU: &str = "process_cpu_seconds_total";
+pub(super) const CPU: &str = "process_cpu_seconds_total";
 const STARTED: &str = "process_start_time_seconds";
 
 /// Most series of the wanted metrics on one page; a histogram by route, method and code has a few thousand.
@@ -75,12 +75,14 @@ impl PageError {
 /// What one autoscaler wants from a metrics page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
-    histogram: String,
-    bucket: String,
-    sum: String,
-    matchers: BTreeMap<String, Matcher>,
-    in_flight: Option<Series>,
-    rejected: Option<Series>,
+    pub(super) histogram: String,
+    pub(super) bucket: String,
+    pub(super) sum: String,
+    pub(super) matchers: BTreeMap<String, Matcher>,
+    pub(super) in_flight: Option<Series>,
+    pub(super) rejected: Option<Series>,
+    /// The label that classes are told apart by, where a server adds the series up.
+    pub(super) label: Option<String>,
 }
 
 /// Whether a series counts.
@@ -101,6 +103,10 @@ impl Query {
             let any_of = OVERLOAD_CODES.map(str::to_owned).to_vec();
             series.matchers.insert("code".to_owned(), Matcher { any_of, not_in: vec![] });
         }
+        let label = match &load.weights {
+            Weights::Fit(fit) => fit.by_label.as_ref().map(|label| label.name.clone()),
+            Weights::Fixed(_) => None,
+        };
         Self {
             histogram: load.histogram.clone(),
             bucket: format!("{}_bucket", load.histogram),
@@ -108,6 +114,7 @@ impl Query {
             matchers: load.matchers.clone(),
             in_flight: load.in_flight.clone(),
             rejected,
+            label,
         }
     }
 
@@ -192,7 +199,11 @@ impl Query {
 
     /// Metrics beside the histogram that the user named and a page does not show.
     pub fn absent_in(&self, reading: &Reading) -> BTreeSet<&str> {
-        let wanted = [(&self.in_flight, reading.in_flight), (&self.rejected, reading.rejected)];
+        self.absent(reading.in_flight, reading.rejected)
+    }
+
+    pub(super) fn absent(&self, in_flight: Option<f64>, rejected: Option<f64>) -> BTreeSet<&str> {
+        let wanted = [(&self.in_flight, in_flight), (&self.rejected, rejected)];
         let absent = wanted.into_iter().filter(|(_, found)| found.is_none());
         absent.filter_map(|(series, _)| Some(series.as_ref()?.metric.as_str())).collect()
     }

@@ -1,11 +1,13 @@
 //! The file that stands in for a cluster: the same `LoadAwareAutoscaler` documents that a cluster would hold, and beside
-//! each the `StaticTargets` of the same name that says where its pods are. The latter will never be a custom resource:
-//! a tenant must not aim the adapter.
+//! each the `StaticTargets` of the same name that says where its pods are, or what they are called where a metrics server
+//! tells the load. The latter will never be a custom resource: a tenant must not aim the adapter.
 //!
 //! What is wrong is told with its line, its field and what was expected, and for as many documents at once as can be
 //! read.
 
 mod document;
+mod servers;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,15 +15,19 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use hyper::Uri;
 use kube::Resource;
-use plimsoll::spec::Checked;
+use plimsoll::spec::{Checked, Cpu, Load, ScaleTargetRef, Source as SpecSource};
+use plimsoll::units::Span;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use crate::board::ObjectKey;
-use crate::collect::{Query, Targets};
+use crate::collect::{PodNames, QueriedPods, Query, Targets};
+use crate::engine::{Object, Server, Source};
 use crate::resource::LoadAwareAutoscaler;
 use document::{Document, documents};
+pub use servers::{Servers, ServersError};
+use targets::{Known, StaticTargets, known};
 
 /// Largest file: some ten thousand objects.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -44,10 +50,57 @@ pub struct Config {
 pub struct Configured {
     /// What it wants.
     pub spec: Checked,
-    /// What it reads from a metrics page.
+    /// What it reads of its workload.
     pub query: Query,
-    /// Where its pods are.
-    pub targets: Targets,
+    /// Where it reads that.
+    pub source: ConfiguredSource,
+}
+
+/// Where a configured object's load is read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConfiguredSource {
+    /// The pods' own pages.
+    Pods {
+        /// Where its pods are.
+        targets: Targets,
+        /// Who tells their CPU, if not their pages.
+        cpu: Option<Server>,
+    },
+    /// A metrics server.
+    Server {
+        /// Which pods are its own.
+        pods: QueriedPods,
+        /// Who tells of them.
+        server: Server,
+    },
+}
+
+impl Configured {
+    /// How many pods the file names; none where it names none.
+    pub fn pods(&self) -> Option<usize> {
+        match &self.source {
+            ConfiguredSource::Pods { targets, .. } => Some(targets.ready.len()),
+            ConfiguredSource::Server { pods, .. } => match &pods.names {
+                PodNames::Known(names) => Some(names.len()),
+                PodNames::Of(_) => None,
+            },
+        }
+    }
+
+    /// The object that an engine runs.
+    pub fn into_object(self, key: ObjectKey) -> Object {
+        let Self { spec, query, source } = self;
+        // The pods of a file never change; a channel whose sender is gone keeps its last value.
+        let source = match source {
+            ConfiguredSource::Pods { targets, cpu } => {
+                Source::Pods { targets: watch::channel(targets).1, cpu }
+            }
+            ConfiguredSource::Server { pods, server } => {
+                Source::Server { pods: watch::channel(pods).1, server }
+            }
+        };
+        Object { key, spec, query, source }
+    }
 }
 
 /// A file that cannot be used, with all that is wrong with it.
@@ -84,13 +137,13 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file whose objects may name these servers.
     ///
     /// # Errors
     /// When it cannot be read, or with everything that is wrong with it.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path, servers: &Servers) -> Result<Self, ConfigError> {
         let problems = match read_limited(path) {
-            Ok(text) => match Self::parse(&text) {
+            Ok(text) => match Self::parse(&text, servers) {
                 Ok(config) => return Ok(config),
                 Err(problems) => problems,
             },
@@ -99,8 +152,8 @@ impl Config {
         Err(ConfigError { path: path.to_owned(), problems })
     }
 
-    fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        let mut found = Found::default();
+    fn parse(text: &str, servers: &Servers) -> Result<Self, Vec<Problem>> {
+        let mut found = Found { servers: servers.clone(), ..Found::default() };
         for document in documents(text).map_err(|problem| vec![problem])? {
             if let Err(problems) = found.add(document) {
                 found.problems.extend(problems);
@@ -128,28 +181,26 @@ struct Header {
     kind: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct StaticTargets {
-    metadata: Metadata,
-    spec: StaticTargetsSpec,
+/// Where an object wants its load to be read.
+enum Wanted {
+    Pages { cpu: Option<Server> },
+    Server { server: Server, target: ScaleTargetRef },
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    name: String,
-    namespace: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct StaticTargetsSpec {
-    targets: Vec<String>,
+/// An object, its document, and where its load is to be read.
+struct Autoscaler {
+    document: Document,
+    spec: Checked,
+    query: Query,
+    wanted: Wanted,
 }
 
 /// The documents found so far, and what is wrong with them.
 #[derive(Default)]
 struct Found {
-    autoscalers: BTreeMap<ObjectKey, (Document, Checked, Query)>,
-    targets: BTreeMap<ObjectKey, (Document, Targets)>,
+    servers: Servers,
+    autoscalers: BTreeMap<ObjectKey, Autoscaler>,
+    targets: BTreeMap<ObjectKey, (Document, Known)>,
     problems: Vec<Problem>,
 }
 
@@ -180,16 +231,47 @@ impl Found {
             invalid.0.iter().map(problem).collect::<Vec<_>>()
         })?;
         let query = Query::new(&spec.load);
-        let earlier = self.autoscalers.insert(key.clone(), (document, checked, query));
-        let twice = earlier.map(|(earlier, ..)| defined_twice(&earlier, &self.autoscalers[&key].0));
+        let wanted = self.wanted(&document, &spec.load, &spec.scale_target_ref)?;
+        let found = Autoscaler { document, spec: checked, query, wanted };
+        let earlier = self.autoscalers.insert(key.clone(), found);
+        let later = &self.autoscalers[&key].document;
+        let twice = earlier.map(|earlier| defined_twice(&earlier.document, later));
         twice.map_or(Ok(()), Err)
+    }
+
+    /// Where the load is to be read, if the operator knows the servers that it names.
+    fn wanted(
+        &self,
+        document: &Document,
+        load: &Load,
+        target: &ScaleTargetRef,
+    ) -> Result<Wanted, Vec<Problem>> {
+        let server = |field: &str, reference: &str, window: Span| match self.servers.get(reference) {
+            Some(endpoint) => Ok(Server { endpoint: endpoint.clone(), window }),
+            None => {
+                let message = format!("there is no server {reference:?}: {}", self.servers.known());
+                Err(vec![document.problem(field, message)])
+            }
+        };
+        match &load.source {
+            SpecSource::Prometheus(wanted) => {
+                let server = server("spec.load.source.prometheus.ref", &wanted.reference, wanted.window)?;
+                Ok(Wanted::Server { server, target: target.clone() })
+            }
+            SpecSource::Scrape(_) => {
+                let cpu = load.cpu.as_ref().map(|Cpu::Prometheus(wanted)| {
+                    server("spec.load.cpu.prometheus.ref", &wanted.reference, wanted.window)
+                });
+                Ok(Wanted::Pages { cpu: cpu.transpose()? })
+            }
+        }
     }
 
     fn add_targets(&mut self, document: Document) -> Result<(), Vec<Problem>> {
         let object: StaticTargets = document.typed()?;
         let key = key(&document, object.metadata.name, object.metadata.namespace)?;
-        let targets = targets(&document, &object.spec.targets)?;
-        let earlier = self.targets.insert(key.clone(), (document, targets));
+        let known = known(&document, &object.spec)?;
+        let earlier = self.targets.insert(key.clone(), (document, known));
         let twice = earlier.map(|(earlier, _)| defined_twice(&earlier, &self.targets[&key].0));
         twice.map_or(Ok(()), Err)
     }
@@ -199,12 +281,10 @@ impl Found {
         let mut objects = BTreeMap::new();
         // What is missing may be what could not be read: it is told once the rest is right.
         if self.problems.is_empty() {
-            for (key, (document, spec, query)) in self.autoscalers {
-                if let Some((_, targets)) = self.targets.remove(&key) {
-                    objects.insert(key, Configured { spec, query, targets });
-                } else {
-                    let message = format!("no StaticTargets says where the pods of {key} are");
-                    self.problems.push(document.problem("metadata.name", message));
+            for (key, Autoscaler { document, spec, query, wanted }) in self.autoscalers {
+                match source(&key, &document, wanted, self.targets.remove(&key)) {
+                    Ok(source) => drop(objects.insert(key, Configured { spec, query, source })),
+                    Err(problem) => self.problems.push(problem),
                 }
             }
             for (key, (document, _)) in self.targets {
@@ -229,7 +309,7 @@ fn key(document: &Document, name: String, namespace: Option<String>) -> Result<O
     let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     let mut problems = Vec::new();
     for (field, text) in [("metadata.name", &name), ("metadata.namespace", &namespace)] {
-        if !is_dns_name(text) {
+        if !is_dns_name(text, MAX_NAME) {
             let expected =
                 "1 to 63 lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
             problems.push(document.problem(field, format!("{expected}, were expected, {text:?} found")));
@@ -238,52 +318,58 @@ fn key(document: &Document, name: String, namespace: Option<String>) -> Result<O
     if problems.is_empty() { Ok(ObjectKey { namespace, name }) } else { Err(problems) }
 }
 
-fn is_dns_name(name: &str) -> bool {
+fn is_dns_name(name: &str, longest: usize) -> bool {
     let is_alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = name.as_bytes();
-    name.len() <= MAX_NAME
+    name.len() <= longest
         && bytes.iter().all(|b| is_alphanumeric(b) || matches!(b, b'-' | b'.'))
         && bytes.first().is_some_and(is_alphanumeric)
         && bytes.last().is_some_and(is_alphanumeric)
 }
 
-fn targets(document: &Document, urls: &[String]) -> Result<Targets, Vec<Problem>> {
-    let mut ready = BTreeMap::new();
-    let mut problems = Vec::new();
-    if urls.is_empty() {
-        problems.push(document.problem("spec.targets", "at least one URL was expected"));
-    }
-    for (i, url) in urls.iter().enumerate() {
-        let mut wrong =
-            |message: String| problems.push(document.problem(&format!("spec.targets.{i}"), message));
-        match target(url) {
-            Ok(uri) if ready.values().any(|other| *other == uri) => wrong(format!("{uri} is listed twice")),
-            Ok(uri) => drop(ready.insert(uri.to_string(), uri)),
-            Err(message) => wrong(message.to_owned()),
+/// Where an object's load is read, from what it wants and what is known of its pods.
+fn source(
+    key: &ObjectKey,
+    document: &Document,
+    wanted: Wanted,
+    known: Option<(Document, Known)>,
+) -> Result<ConfiguredSource, Problem> {
+    match (wanted, known) {
+        (Wanted::Pages { cpu: Some(_) }, Some((document, Known::Pages { unnamed: Some(i), .. }))) => {
+            let message = "its CPU is asked for by name: {pod: NAME, url: URL} was expected";
+            Err(document.problem(&format!("spec.targets.{i}"), message))
+        }
+        (Wanted::Pages { cpu }, Some((_, Known::Pages { targets, .. }))) => {
+            Ok(ConfiguredSource::Pods { targets, cpu })
+        }
+        (Wanted::Pages { .. }, Some((document, Known::Names(_)))) => {
+            Err(document
+                .problem("spec.pods", "the pods' own pages are read: list their URLs in spec.targets"))
+        }
+        (Wanted::Pages { .. }, None) => {
+            let message = format!("no StaticTargets says where the pods of {key} are");
+            Err(document.problem("metadata.name", message))
+        }
+        (Wanted::Server { server, .. }, Some((_, Known::Names(names)))) => {
+            let replicas = u32::try_from(names.len()).ok();
+            let pods = QueriedPods { names: PodNames::Known(names), warming: 0, replicas };
+            Ok(ConfiguredSource::Server { pods, server })
+        }
+        (Wanted::Server { .. }, Some((document, Known::Pages { .. }))) => {
+            let message = "a metrics server tells the load: list the pods' names in spec.pods, or leave this document out";
+            Err(document.problem("spec.targets", message))
+        }
+        (Wanted::Server { server, target }, None) => {
+            let pods = QueriedPods { names: PodNames::Of(target), warming: 0, replicas: None };
+            Ok(ConfiguredSource::Server { pods, server })
         }
     }
-    let replicas = u32::try_from(ready.len()).unwrap_or(u32::MAX);
-    if problems.is_empty() { Ok(Targets { ready, warming: 0, replicas }) } else { Err(problems) }
-}
-
-/// The URL of one pod's page. A wrong one is not repeated: there may be a password in it.
-fn target(url: &str) -> Result<Uri, &'static str> {
-    let expected = "a URL such as http://127.0.0.1:9090/metrics was expected";
-    let uri: Uri = url.parse().map_err(|_| expected)?;
-    let authority = uri.authority().filter(|a| !a.host().is_empty()).ok_or(expected)?;
-    if uri.scheme_str() == Some("https") {
-        return Err("https is not supported in this version: give an http URL");
-    }
-    if authority.as_str().contains('@') {
-        return Err("a user or password in the URL is not supported in this version");
-    }
-    let has_port = authority.as_str().len() > authority.host().len();
-    let is_plain = uri.scheme_str() == Some("http") && !url.contains('#');
-    if is_plain && has_port == authority.port_u16().is_some() { Ok(uri) } else { Err(expected) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const GOOD: &str = "\
@@ -309,10 +395,14 @@ spec:
     - http://127.0.0.1:9090/metrics
 ";
 
+    fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+        Config::parse(text, &Servers::parse(["main=http://prometheus:9090"]).unwrap())
+    }
+
     fn problems(from: &str, to: &str) -> Vec<String> {
         assert!(GOOD.contains(from), "{from:?} is not in the file");
         let text = GOOD.replacen(from, to, 1);
-        let problems = Config::parse(&text).unwrap_err();
+        let problems = parse(&text).unwrap_err();
         ConfigError { path: "plimsoll.yaml".into(), problems }
             .to_string()
             .lines()
@@ -322,9 +412,9 @@ spec:
 
     #[test]
     fn a_file_holds_objects_and_their_targets() {
-        let config = Config::parse(GOOD).unwrap();
+        let config = parse(GOOD).unwrap();
         let object = &config.objects[&ObjectKey::new("default", "prometheus")];
-        assert_eq!(object.targets.replicas, 1);
+        assert_eq!(object.pods(), Some(1));
         let target = plimsoll::spec::CapacityTarget::Given(plimsoll::units::MetricsQps::new(120.0).unwrap());
         assert_eq!(object.spec.target, target);
         let plimsoll::load::Weighing::Given(weights) = &object.spec.weighing else {
@@ -342,7 +432,7 @@ spec:
                 problems("  maxReplicas: 10\n", ""),
                 problems("  maxReplicas: 10", "  maxReplicas: 10\n  minReplica: 2"),
                 problems("  maxReplicas: 10", "  maxReplicas: 0"),
-                problems("metricsQPSPerPod: 120", "cpuUtilization: 70"),
+                problems("  maxReplicas: 10", "  maxReplicas: 10\n  actuation: Scale"),
                 problems("metricsQPSPerPod: 120", "metricsQPSPerPod: lots"),
                 problems("[0.1, 0.4, 1]", "[0.4, 0.1, 1]"),
                 problems("kind: StaticTargets", "kind: StaticTarget"),
@@ -367,28 +457,115 @@ spec:
         );
     }
 
+    /// The file with another source of the load, and with other targets or none.
+    fn from_server(load: &str, targets: Option<&str>) -> Result<Config, Vec<String>> {
+        let text = GOOD.replace("  load:\n", &format!("  load:\n    {load}\n"));
+        let text = match targets {
+            Some(targets) => text.replace("  targets:\n    - http://127.0.0.1:9090/metrics\n", targets),
+            None => text.split("---").next().unwrap().to_owned(),
+        };
+        parse(&text).map_err(|problems| {
+            let told = |p: &Problem| format!("{}: {}", p.line.unwrap_or_default(), p.message);
+            problems.iter().map(told).collect()
+        })
+    }
+
+    #[test]
+    fn a_metrics_server_takes_the_pods_names_or_the_workloads() {
+        let key = ObjectKey::new("default", "prometheus");
+        let pods = |targets: Option<&str>| {
+            let config = from_server("source: {prometheus: {ref: main, window: 2m}}", targets).unwrap();
+            match config.objects[&key].source.clone() {
+                ConfiguredSource::Server { pods, server } => {
+                    assert_eq!(server.window, Span::from_secs(120));
+                    (pods.names, pods.replicas)
+                }
+                ConfiguredSource::Pods { .. } => panic!("a server was wanted"),
+            }
+        };
+        let target = ScaleTargetRef {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            name: "prometheus".into(),
+        };
+        assert_eq!(pods(None), (PodNames::Of(target), None));
+        let names = BTreeSet::from(["a-0".to_owned(), "a-1".to_owned()]);
+        assert_eq!(pods(Some("  pods: [a-0, a-1]\n")), (PodNames::Known(names), Some(2)));
+    }
+
+    #[test]
+    fn scraped_pods_have_names_where_their_cpu_is_asked_for() {
+        let cpu = "cpu: {prometheus: {ref: main}}";
+        let named = "  targets:\n    - {pod: a-0, url: \"http://127.0.0.1:9090/metrics\"}\n";
+        let config = from_server(cpu, Some(named)).unwrap();
+        let ConfiguredSource::Pods { targets, cpu: Some(server) } =
+            &config.objects[&ObjectKey::new("default", "prometheus")].source
+        else {
+            panic!("pages and a server were wanted")
+        };
+        assert_eq!(targets.ready.keys().collect::<Vec<_>>(), ["a-0"]);
+        assert_eq!(server.window, Span::from_secs(60));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_server_or_its_pods_is_told() {
+        let told = |load: &str, targets| from_server(load, targets).unwrap_err();
+        let source = "source: {prometheus: {ref: main}}";
+        let cpu = "cpu: {prometheus: {ref: main}}";
+        let pages = "  targets:\n    - http://127.0.0.1:9090/metrics\n";
+        insta::assert_snapshot!(
+            [
+                told("source: {prometheus: {ref: other}}", None),
+                told("source: {prometheus: {window: 1m}}", None),
+                told("source: {prometheus: {ref: main, window: 1s}}", None),
+                told("cpu: {prometheus: {ref: other}}", Some(pages)),
+                told(source, Some(pages)),
+                told(source, Some("  pods: [a-0, a-0, A]\n")),
+                told(source, Some("  pods: []\n")),
+                told(cpu, Some(pages)),
+                told(cpu, Some("  targets:\n    - {pod: A, url: \"http://a/\"}\n")),
+                told(cpu, Some("  targets:\n    - {pod: a, uri: \"http://a/\"}\n")),
+                told("# as before", Some("  pods: [a-0]\n")),
+                told("# as before", Some("  pods: [a-0]\n  targets: [\"http://a/\"]\n")),
+                told("# as before", Some("  targets: [7]\n")),
+            ]
+            .concat()
+            .join("\n")
+        );
+        let none = Config::parse(
+            &GOOD.replace("  load:\n", "  load:\n    source: {prometheus: {ref: main}}\n"),
+            &Servers::default(),
+        );
+        let message = &none.unwrap_err()[0].message;
+        assert!(
+            message.ends_with("none is configured: start the adapter with --prometheus NAME=URL"),
+            "{message}"
+        );
+    }
+
     #[test]
     fn documents_may_begin_in_the_line_of_their_marker() {
         for marker in ["--- # the pods", "---\t", "\u{feff}---", "---\r"] {
             let text = GOOD.replace("\n---\n", &format!("\n{}\n", marker.trim_start_matches('\u{feff}')));
-            assert!(Config::parse(&text).is_ok(), "{marker:?}");
+            assert!(parse(&text).is_ok(), "{marker:?}");
         }
         let (first, second) = GOOD.split_once("---\n").unwrap();
         let flow = "--- {apiVersion: autoscaling.plimsoll.dev/v1alpha1, kind: StaticTargets, metadata: {name: prometheus}, \
                     spec: {targets: [\"http://127.0.0.1:9090/metrics\"]}}\n";
-        assert_eq!(Config::parse(&format!("{first}{flow}")), Config::parse(&format!("{first}---\n{second}")));
+        assert_eq!(parse(&format!("{first}{flow}")), parse(&format!("{first}---\n{second}")));
     }
 
     #[test]
     fn a_file_without_end_is_refused() {
-        let endless = Config::read(Path::new("/dev/zero")).unwrap_err().to_string();
+        let endless = Config::read(Path::new("/dev/zero"), &Servers::default()).unwrap_err().to_string();
         assert_eq!(endless, "/dev/zero: has more than 8388608 bytes");
     }
 
     #[test]
     fn an_empty_file_and_one_that_is_not_there_are_told() {
-        assert!(Config::parse("# nothing\n---\n").is_err());
-        let missing = Config::read(Path::new("no/such/file.yaml")).unwrap_err().to_string();
+        assert!(parse("# nothing\n---\n").is_err());
+        let missing =
+            Config::read(Path::new("no/such/file.yaml"), &Servers::default()).unwrap_err().to_string();
         assert!(missing.starts_with("no/such/file.yaml: cannot be read: "), "{missing}");
     }
 }

@@ -24,7 +24,7 @@ use crate::board::ObjectKey;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::collect::Query;
-use crate::engine::Object;
+use crate::engine::{Object, Source};
 use crate::resource::LoadAwareAutoscaler;
 use crate::stop::{self, Stop};
 use scaler::Scaler;
@@ -71,7 +71,8 @@ pub async fn run(options: Options, out: &mut (impl Write + Send), mut stop: Stop
     let listen = Listen { api, ops: (Ipv4Addr::LOCALHOST, 0).into(), cert_dir: None };
     let mut adapter = Adapter::bind(listen, clock.clone()).await?;
     let query = Query::new(&spec.load);
-    adapter.add(Object { key: key.clone(), spec: checked, query, targets: targets_rx });
+    let source = Source::Pods { targets: targets_rx, cpu: None };
+    adapter.add(Object { key: key.clone(), spec: checked, query, source });
 
     let client = Client::new(adapter.api_addr(), &adapter.certificate().chain()[0])?;
     let mut scaler = Scaler::new(&spec, key.clone(), client);

@@ -2,4 +2,4 @@
 
 mod run;
 
-pub use run::{Engine, Object};
+pub use run::{Engine, Object, Server, Source};

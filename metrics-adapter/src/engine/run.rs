@@ -1,13 +1,16 @@
-//! The loop of one object: read the pods, decide, publish, wait for the next round.
+//! The loop of one object: read its load, decide, publish, wait for the next round.
 
 use std::sync::Arc;
 
+use plimsoll::load::Sample;
 use plimsoll::scale::Autoscaler;
 use plimsoll::spec::Checked;
+use plimsoll::units::Span;
 use tokio::sync::watch;
 
 use crate::board::{Board, Cell, ObjectKey};
-use crate::collect::{Collector, Query, Scraper, Targets};
+use crate::collect::prometheus::Endpoint;
+use crate::collect::{Collector, PodsCpu, QueriedPods, Query, Scraper, ServerCollector, Targets};
 use crate::ops::Readiness;
 use crate::stop::Stop;
 
@@ -18,10 +21,55 @@ pub struct Object {
     pub key: ObjectKey,
     /// What it wants, checked.
     pub spec: Checked,
-    /// What it reads from a metrics page.
+    /// What it reads of its workload.
     pub query: Query,
-    /// The pods of its workload.
-    pub targets: watch::Receiver<Targets>,
+    /// Where it reads that.
+    pub source: Source,
+}
+
+/// Where a workload's load is read.
+#[derive(Debug)]
+pub enum Source {
+    /// The pods' own pages.
+    Pods {
+        /// The pods of the workload.
+        targets: watch::Receiver<Targets>,
+        /// Who tells their CPU, if not their pages.
+        cpu: Option<Server>,
+    },
+    /// A metrics server.
+    Server {
+        /// The pods of the workload.
+        pods: watch::Receiver<QueriedPods>,
+        /// Who tells of them.
+        server: Server,
+    },
+}
+
+/// A metrics server, and how it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// The window that rates are taken over.
+    pub window: Span,
+}
+
+/// Who makes the samples.
+#[derive(Debug)]
+enum Collecting {
+    Pages(Box<Collector>),
+    Server(Box<ServerCollector>),
+}
+
+impl Collecting {
+    /// A sample of now; none where nobody tells of now, so that the last one grows old.
+    async fn round(&mut self) -> Option<Sample> {
+        match self {
+            Self::Pages(collector) => Some(collector.round().await),
+            Self::Server(collector) => collector.round().await,
+        }
+    }
 }
 
 /// Runs one object.
@@ -29,7 +77,7 @@ pub struct Object {
 pub struct Engine {
     key: ObjectKey,
     autoscaler: Autoscaler,
-    collector: Collector,
+    collector: Collecting,
     scraper: Scraper,
     cell: Arc<Cell>,
     readiness: Readiness,
@@ -38,8 +86,25 @@ pub struct Engine {
 impl Engine {
     /// An engine that publishes to the object's cell on `board`, and says so to `readiness` when it first does.
     pub fn new(object: Object, scraper: Scraper, board: &Board, readiness: Readiness) -> Self {
-        let Object { key, spec, query, targets } = object;
-        let collector = Collector::new(key.clone(), query, spec.interval, targets, scraper.clone());
+        let Object { key, spec, query, source } = object;
+        let interval = spec.interval;
+        let collector = match source {
+            Source::Pods { targets, cpu } => {
+                let pages = Collector::new(key.clone(), query, interval, targets, scraper.clone());
+                Collecting::Pages(Box::new(match cpu {
+                    Some(Server { endpoint, window }) => {
+                        let namespace = key.namespace.clone();
+                        pages.with_cpu(PodsCpu::new(namespace, (interval, window), &endpoint, &scraper))
+                    }
+                    None => pages,
+                }))
+            }
+            Source::Server { pods, server: Server { endpoint, window } } => {
+                let (key, times, scraper) = (key.clone(), (interval, window), scraper.clone());
+                let server = ServerCollector::new(key, query, times, &endpoint, pods, scraper);
+                Collecting::Server(Box::new(server))
+            }
+        };
         let cell = board.cell(&key);
         Self { key, autoscaler: Autoscaler::new(spec), collector, scraper, cell, readiness }
     }
@@ -67,8 +132,9 @@ impl Engine {
 
     async fn round(&mut self) {
         let began = self.scraper.clock.now();
-        let sample = self.collector.round().await;
-        if let Err(error) = self.autoscaler.observe(&sample) {
+        if let Some(sample) = self.collector.round().await
+            && let Err(error) = self.autoscaler.observe(&sample)
+        {
             tracing::warn!(object = %self.key, %error, "the sample is left aside");
         }
         let now = self.scraper.clock.now();

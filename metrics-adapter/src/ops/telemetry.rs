@@ -21,7 +21,7 @@ const QUERY_BOUNDS: [f64; 8] = [0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025
 const ROUND_BOUNDS: [f64; 8] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ScrapeErrorLabels {
+struct ErrorLabels {
     namespace: String,
     name: String,
     reason: &'static str,
@@ -36,7 +36,8 @@ struct QueryLabels {
 #[derive(Debug)]
 pub struct Telemetry {
     registry: Registry,
-    scrape_errors: Family<ScrapeErrorLabels, Counter>,
+    scrape_errors: Family<ErrorLabels, Counter>,
+    query_errors: Family<ErrorLabels, Counter>,
     queries: Family<QueryLabels, Counter>,
     query_seconds: Histogram,
     round_seconds: Histogram,
@@ -51,6 +52,9 @@ impl Telemetry {
         let scrape_errors = Family::default();
         let help = "Pods' metrics pages that could not be read";
         registry.register("scrape_errors", help, scrape_errors.clone());
+        let query_errors = Family::default();
+        let help = "Questions that a metrics server did not answer as it should";
+        registry.register("query_errors", help, query_errors.clone());
         let queries = Family::default();
         registry.register("api_requests", "Answers of the external metrics API by status", queries.clone());
         let query_seconds = Histogram::new(QUERY_BOUNDS);
@@ -60,13 +64,19 @@ impl Telemetry {
         let help = "Time to read all pods of one workload and decide";
         registry.register("round_duration_seconds", help, round_seconds.clone());
         registry.register_collector(Box::new(BoardMetrics { board, clock }));
-        Self { registry, scrape_errors, queries, query_seconds, round_seconds }
+        Self { registry, scrape_errors, query_errors, queries, query_seconds, round_seconds }
     }
 
     /// Counts a page that could not be read.
     pub fn scrape_failed(&self, object: &ObjectKey, reason: &'static str) {
         let ObjectKey { namespace, name } = object.clone();
-        self.scrape_errors.get_or_create(&ScrapeErrorLabels { namespace, name, reason }).inc();
+        self.scrape_errors.get_or_create(&ErrorLabels { namespace, name, reason }).inc();
+    }
+
+    /// Counts a question that a metrics server did not answer.
+    pub fn query_failed(&self, object: &ObjectKey, reason: &'static str) {
+        let ObjectKey { namespace, name } = object.clone();
+        self.query_errors.get_or_create(&ErrorLabels { namespace, name, reason }).inc();
     }
 
     /// Counts an answer of the external metrics API.

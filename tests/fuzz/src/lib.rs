@@ -34,7 +34,8 @@ pub fn decide<P>(pages: [P; 2], read: impl Fn(&Query, P, Time) -> Result<Reading
             Err(_) => counters.miss("pod", at),
         }
     }
-    let ready = ReadyPods { names: BTreeSet::from(["pod".to_owned()]), replicas: 1, ..ReadyPods::default() };
+    let names = BTreeSet::from(["pod".to_owned()]);
+    let ready = ReadyPods { names, replicas: 1, ..ReadyPods::default() };
     let mut autoscaler = Autoscaler::new(SPEC.check().expect("the spec is right"));
     let sample = counters.sample(NOW + INTERVAL, &ready);
     autoscaler.observe(&sample).expect("it is the first sample");
