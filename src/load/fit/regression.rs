@@ -235,9 +235,17 @@ impl Regression {
     }
 
     fn solve(&mut self) {
-        let Some(system) = self.system() else { return };
+        self.learn_autocorrelation();
+        let whitened = self.whitened();
+        if let Some(system) = System::of(&whitened) {
+            self.plain = system.solve();
+            self.coefficients = self.constrained(&whitened);
+        }
+    }
+
+    /// The autocorrelation of the residuals that the coefficients of the last sample leave.
+    fn learn_autocorrelation(&mut self) {
         let k = self.prior.len();
-        self.plain = system.solve();
         let residual: Vec<f64> = self.plain.iter().map(|b| -b).chain([1.0]).collect();
         let (later, earlier) =
             (self.later.between(&residual, &residual), self.earlier.between(&residual, &residual));
@@ -249,11 +257,6 @@ impl Regression {
             let trusted = corrected * free / (free + k as f64);
             self.autocorrelation = trusted.clamp(-MAX_AUTOCORRELATION, MAX_AUTOCORRELATION);
         }
-        let whitened = self.whitened();
-        if let Some(system) = System::of(&whitened) {
-            self.plain = system.solve();
-        }
-        self.coefficients = self.constrained(&whitened);
     }
 
     /// Variance of the whitened noise.
@@ -274,6 +277,10 @@ impl Regression {
         let b: Vec<f64> = (0..k).map(|i| whitened.at(i, k)).collect();
         let free = solve_non_negative(&a, &b, &vec![None; k]);
         if self.after.iter().all(Option::is_none) {
+            return free;
+        }
+        let is_ordered = (0..k).all(|i| self.after[i].is_none_or(|before| free[i] >= free[before]));
+        if is_ordered {
             return free;
         }
         let ordered = solve_non_negative(&a, &b, &self.after);
@@ -330,35 +337,28 @@ impl Regression {
 /// Non-negative coefficients of which some must not be less than others.
 fn solve_non_negative(a: &Square, b: &[f64], after: &[Option<usize>]) -> Vec<f64> {
     let k = b.len();
-    // β = T·δ with δ ≥ 0: column j's δ is in every coefficient that comes after it.
-    let is_in = |j: usize, i: usize| {
-        let mut at = Some(i);
-        while let Some(here) = at {
-            if here == j {
-                return true;
-            }
-            at = after[here].filter(|before| *before < here);
+    // β = T·δ with δ ≥ 0: column j's δ is in the coefficients of all that come after it, and so is in A and b.
+    let before = |i: usize| after[i].filter(|before| *before < i);
+    let (mut inner, mut right) = (a.clone(), b.to_vec());
+    for i in (0..k).rev() {
+        let Some(before) = before(i) else { continue };
+        right[before] += right[i];
+        (0..k).for_each(|row| inner.set(row, before, inner.at(row, before) + inner.at(row, i)));
+    }
+    for i in (0..k).rev() {
+        let Some(before) = before(i) else { continue };
+        (0..k).for_each(|column| inner.set(before, column, inner.at(before, column) + inner.at(i, column)));
+    }
+    let sizes: Vec<f64> = (0..k).map(|i| inner.at(i, i).max(f64::MIN_POSITIVE).sqrt()).collect();
+    let scaled =
+        Square::from_fn(k, |i, j| inner.at(i, j) / (sizes[i] * sizes[j]) + if i == j { RIDGE } else { 0.0 });
+    let right: Vec<f64> = right.iter().zip(&sizes).map(|(right, size)| right / size).collect();
+    let deltas = non_negative(&scaled, &right);
+    let mut solved: Vec<f64> = deltas.iter().zip(&sizes).map(|(delta, size)| delta / size).collect();
+    for i in 0..k {
+        if let Some(before) = before(i) {
+            solved[i] += solved[before];
         }
-        false
-    };
-    let members: Vec<Vec<usize>> = (0..k).map(|j| (0..k).filter(|i| is_in(j, *i)).collect()).collect();
-    let size = |i: usize| a.at(i, i).max(f64::MIN_POSITIVE).sqrt();
-    let sizes: Vec<f64> =
-        members.iter().map(|m| m.iter().map(|i| size(*i)).fold(f64::MIN_POSITIVE, f64::max)).collect();
-    let inner = Square::from_fn(k, |i, j| {
-        let sum: f64 = members[i]
-            .iter()
-            .flat_map(|l| members[j].iter().map(move |r| (l, r)))
-            .map(|(l, r)| a.at(*l, *r))
-            .sum();
-        let ridge = if i == j { RIDGE } else { 0.0 };
-        sum / (sizes[i] * sizes[j]) + ridge
-    });
-    let right: Vec<f64> = (0..k).map(|j| members[j].iter().map(|i| b[*i]).sum::<f64>() / sizes[j]).collect();
-    let deltas = non_negative(&inner, &right);
-    let mut solved = vec![0.0; k];
-    for (j, delta) in deltas.iter().enumerate() {
-        members[j].iter().for_each(|i| solved[*i] += delta / sizes[j]);
     }
     solved
 }

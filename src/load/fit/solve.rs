@@ -113,6 +113,36 @@ impl Cholesky {
 /// Of all x ≥ 0 the one for which ½xᵀ·A·x − bᵀ·x is least: non-negative least squares on the normal equations, by
 /// the active-set method of Lawson and Hanson in the form that Bro and de Jong (1997) gave it.
 pub(super) fn non_negative(a: &Square, b: &[f64]) -> Vec<f64> {
+    by_dropping(a, b).unwrap_or_else(|| by_active_set(a, b))
+}
+
+/// Solves without a constraint, and again without what came out negative, until nothing does: most often the solution, and
+/// a tenth of the work. None where it is not.
+fn by_dropping(a: &Square, b: &[f64]) -> Option<Vec<f64>> {
+    let n = b.len();
+    let mut chosen: Vec<usize> = (0..n).collect();
+    loop {
+        let solved = on(a, b, &chosen)?;
+        if solved.iter().all(|s| *s > 0.0) {
+            let mut x = vec![0.0; n];
+            chosen.iter().zip(&solved).for_each(|(i, s)| x[*i] = *s);
+            let ax = a.times(&x);
+            let is_best = (0..n).all(|i| x[i] > 0.0 || b[i] <= ax[i]);
+            return is_best.then_some(x);
+        }
+        let mut solved = solved.iter();
+        chosen.retain(|_| solved.next().is_some_and(|s| *s > 0.0));
+    }
+}
+
+/// The solution in which all but the chosen variables are zero; none where these are collinear.
+fn on(a: &Square, b: &[f64], chosen: &[usize]) -> Option<Vec<f64>> {
+    let part = Square::from_fn(chosen.len(), |i, j| a.at(chosen[i], chosen[j]));
+    let right: Vec<f64> = chosen.iter().map(|i| b[*i]).collect();
+    Cholesky::of(&part).map(|factor| factor.solve(&right))
+}
+
+fn by_active_set(a: &Square, b: &[f64]) -> Vec<f64> {
     let n = b.len();
     let mut x = vec![0.0; n];
     let mut passive = vec![false; n];
@@ -126,9 +156,7 @@ pub(super) fn non_negative(a: &Square, b: &[f64]) -> Vec<f64> {
         passive[entering] = true;
         loop {
             let chosen: Vec<usize> = (0..n).filter(|i| passive[*i]).collect();
-            let part = Square::from_fn(chosen.len(), |i, j| a.at(chosen[i], chosen[j]));
-            let right: Vec<f64> = chosen.iter().map(|i| b[*i]).collect();
-            let Some(solved) = Cholesky::of(&part).map(|factor| factor.solve(&right)) else {
+            let Some(solved) = on(a, b, &chosen) else {
                 // Collinear with what is in already.
                 passive[entering] = false;
                 return x;
@@ -197,6 +225,7 @@ mod tests {
         ) {
             let (a, b) = normal(&rows, &y);
             let x = non_negative(&a, &b);
+            prop_assert!(x.iter().zip(by_active_set(&a, &b)).all(|(x, other)| (x - other).abs() < 1e-6));
             let ax = a.times(&x);
             for i in 0..5 {
                 let gradient = b[i] - ax[i];
