@@ -65,7 +65,13 @@ fn sample(i: usize) -> Sample {
         }
     };
     let pods = Pods { replicas: PODS, ready: PODS, warming: 0, silent: 0 };
-    Sample { schema: SAMPLE_SCHEMA, at: at(i), pods, groups: (0..PODS).map(|_| group()).collect() }
+    Sample {
+        schema: SAMPLE_SCHEMA,
+        at: at(i),
+        pods,
+        offered: None,
+        groups: (0..PODS).map(|_| group()).collect(),
+    }
 }
 
 fn learning(c: &mut Criterion) {

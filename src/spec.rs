@@ -580,10 +580,11 @@ impl Load {
                 wrong.add(field, format!("leave out the suffix: {base}"));
             }
         }
-        if self.offered.is_some() {
-            wrong.not_yet(
+        if self.offered.is_some() && !matches!(self.source, Source::Prometheus(_)) {
+            wrong.add(
                 "spec.load.offered",
-                "arrivals in front of the workload are not read; use inFlight and rejected",
+                "only a metrics server tells what arrives in front of the workload: use source.prometheus, or inFlight and \
+                 rejected",
             );
         }
     }

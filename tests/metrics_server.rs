@@ -16,7 +16,7 @@ use plimsoll_adapter::board::{Board, Cell, ObjectKey};
 use plimsoll_adapter::clock::{Clock, Hand};
 use plimsoll_adapter::collect::prometheus::{Answer, Api, Endpoint, QueryError, Value};
 use plimsoll_adapter::collect::{
-    Collector, FetchError, MAX_PAGE_BYTES, PodNames, PodsCpu, QueriedPods, Query, Scraper, Targets,
+    Collector, FetchError, MAX_PAGE_BYTES, PodCpu, PodNames, PodsCpu, QueriedPods, Query, Scraper, Targets,
 };
 use plimsoll_adapter::engine::{Engine, Object, Server, Source};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
@@ -207,7 +207,8 @@ impl World {
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&board), clock.clone()));
         let key = ObjectKey::new("shop", "shop");
         let names = PodNames::Known(BTreeSet::from(["shop-0".to_owned()]));
-        let pods = watch::channel(QueriedPods { names, warming: 0, replicas: Some(1) }).1;
+        let pods =
+            watch::channel(QueriedPods { names, warming: 0, replicas: Some(1), cpu: PodCpu::default() }).1;
         let endpoint = Endpoint::parse(&format!("http://{}", server.address)).unwrap();
         let object = Object {
             key: key.clone(),
@@ -331,7 +332,7 @@ async fn cpu_told(reply: Reply) -> Sample {
     let (clock, hand) = Clock::manual(START);
     let telemetry = Arc::new(Telemetry::new(Arc::new(Board::default()), clock.clone()));
     let scraper = Scraper::new(clock, telemetry);
-    let targets = watch::channel(Targets { ready, warming: 0, replicas: 2 }).1;
+    let targets = watch::channel(Targets { ready, warming: 0, replicas: 2, cpu: PodCpu::default() }).1;
     let query = Query::new(&spec(&serde_json::json!({})).load);
     let mut collector =
         Collector::new(ObjectKey::new("shop", "shop"), query, INTERVAL, targets, scraper.clone())

@@ -27,7 +27,7 @@ use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::clock::Clock;
 use plimsoll_adapter::collect::prometheus::Endpoint;
 use plimsoll_adapter::collect::{
-    Content, Fetcher, Format, PodNames, QueriedPods, Query, Scraper, ServerCollector, Targets,
+    Content, Fetcher, Format, PodCpu, PodNames, QueriedPods, Query, Scraper, ServerCollector, Targets,
 };
 use plimsoll_adapter::engine::{Engine, Object, Source};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
@@ -170,7 +170,7 @@ async fn seen(library: &Library, spec: &Spec, lists: &[Vec<f64>]) -> Vec<Vec<f64
         spec: spec.check().unwrap(),
         query: Query::new(&spec.load),
         source: Source::Pods {
-            targets: watch::channel(Targets { ready, warming: 0, replicas: 1 }).1,
+            targets: watch::channel(Targets { ready, warming: 0, replicas: 1, cpu: PodCpu::default() }).1,
             cpu: None,
         },
     };
@@ -293,7 +293,7 @@ async fn told_by_a_server(program: &Path, executable: &PathBuf) -> Result<(), Fa
     let edges = [0.0625, 0.25, 1.0];
     let spec = spec("native_seconds", &edges);
     let names = PodNames::Known(BTreeSet::from(["pod-0".to_owned()]));
-    let pods = watch::channel(QueriedPods { names, warming: 0, replicas: Some(1) }).1;
+    let pods = watch::channel(QueriedPods { names, warming: 0, replicas: Some(1), cpu: PodCpu::default() }).1;
     let telemetry = Arc::new(Telemetry::new(Arc::new(Board::default()), Clock::system()));
     let mut collector = ServerCollector::new(
         ObjectKey::new("shop", "shop"),

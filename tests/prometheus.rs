@@ -20,7 +20,7 @@ use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::client::{Client, ClientError};
 use plimsoll_adapter::clock::Clock;
 use plimsoll_adapter::collect::prometheus::{Api, Endpoint, Series, Value as QueryValue};
-use plimsoll_adapter::collect::{PodNames, QueriedPods, Query, Scraper, ServerCollector};
+use plimsoll_adapter::collect::{PodCpu, PodNames, QueriedPods, Query, Scraper, ServerCollector};
 use plimsoll_adapter::config::{Config, Servers};
 use plimsoll_adapter::external::Metric;
 use plimsoll_adapter::ops::Telemetry;
@@ -353,7 +353,8 @@ async fn told_in_parts(executable: &PathBuf) -> Result<(), Failed> {
         let mut load = load;
         load["histogram"] = "prometheus_http_request_duration_seconds".into();
         let query = Query::new(&serde_json::from_value(load).unwrap());
-        let pods = watch::channel(QueriedPods { names, warming: 0, replicas: None }).1;
+        let pods =
+            watch::channel(QueriedPods { names, warming: 0, replicas: None, cpu: PodCpu::default() }).1;
         let board = Arc::new(Board::default());
         let scraper = Scraper::new(Clock::system(), Arc::new(Telemetry::new(board, Clock::system())));
         let key = ObjectKey::new("shop", "prometheus");

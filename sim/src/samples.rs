@@ -136,8 +136,13 @@ impl Samples {
         };
         self.last = Some((at, in_flight));
         let pods_of = Pods { replicas: whole, ready: whole, warming: 0, silent: 0 };
-        let sample =
-            Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH + at, pods: pods_of, groups: vec![group] };
+        let sample = Sample {
+            schema: SAMPLE_SCHEMA,
+            at: Time::EPOCH + at,
+            pods: pods_of,
+            offered: None,
+            groups: vec![group],
+        };
         Ok(Some(Recorded { sample, pods }))
     }
 

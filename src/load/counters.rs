@@ -129,7 +129,7 @@ impl Counters {
         }
         let count = u32::try_from(ready.names.len()).unwrap_or(u32::MAX);
         let pods = Pods { replicas: ready.replicas, ready: count, warming: ready.warming, silent };
-        Sample { schema: SAMPLE_SCHEMA, at, pods, groups }
+        Sample { schema: SAMPLE_SCHEMA, at, pods, offered: None, groups }
     }
 }
 

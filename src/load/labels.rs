@@ -100,7 +100,13 @@ mod tests {
         };
         let histograms = busy.iter().map(histogram).collect();
         let groups = vec![Group { histograms, ..Group::empty(Span::from_secs(15)) }];
-        Sample { schema: SAMPLE_SCHEMA, at: Time::from_secs(at), pods: Pods::default(), groups }
+        Sample {
+            schema: SAMPLE_SCHEMA,
+            at: Time::from_secs(at),
+            pods: Pods::default(),
+            offered: None,
+            groups,
+        }
     }
 
     #[test]

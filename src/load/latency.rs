@@ -224,7 +224,13 @@ mod tests {
         let histogram = HistogramRates::new(Labels::new(), vec![0.3], rates, None).unwrap();
         let group = Group { histograms: vec![histogram], ..Group::empty(Span::from_secs(15)) };
         let pods = Pods { replicas: 2, ready: 2, warming: 0, silent: 0 };
-        Sample { schema: SAMPLE_SCHEMA, at: Time::from_secs(at), pods, groups: vec![group.clone(), group] }
+        Sample {
+            schema: SAMPLE_SCHEMA,
+            at: Time::from_secs(at),
+            pods,
+            offered: None,
+            groups: vec![group.clone(), group],
+        }
     }
 
     fn load(sample: &Sample) -> Load {

@@ -248,6 +248,20 @@ impl Part {
     }
 
     /// What says that demand is more than this.
+    /// Takes it from a counter in front of the workload how many requests arrive per second. Tells whether fewer complete.
+    fn arrive(&mut self, arrived: f64, weights: &Weights, window: f64) -> Option<Congestion> {
+        let completed = self.completed();
+        self.unserved = (arrived - completed).max(0.0);
+        self.drained = (completed - arrived).max(0.0);
+        self.drained_metricsqps =
+            if completed > 0.0 { weights.weigh(&self.rates) * self.drained / completed } else { 0.0 };
+        let rate = self.unserved - self.rejected;
+        // Both are Poisson counts.
+        let noise = ((arrived + completed) * window).max(1.0).sqrt();
+        let grows = rate > GROWTH_SHARE * completed && rate * window > GROWTH_SIGMAS * noise;
+        grows.then_some(Congestion::QueueGrowing { rate })
+    }
+
     fn congestion(&self) -> Vec<Congestion> {
         let mut signs = Vec::new();
         let completed = self.completed();
@@ -293,6 +307,10 @@ fn offered(sample: &Sample, weights: &Weights, usual_cost: Option<f64>) -> Resul
             total.add(&part, 1.0);
         }
     }
+    let mut congestion = fresh.congestion();
+    if let Some(arrived) = sample.offered {
+        congestion.extend(total.arrive(arrived.get(), weights, window(sample)));
+    }
     inexact.sort_by(f64::total_cmp);
     inexact.dedup();
     let column = |(i, column): (usize, Column<'_>)| {
@@ -313,8 +331,14 @@ fn offered(sample: &Sample, weights: &Weights, usual_cost: Option<f64>) -> Resul
         offered: Rate::saturating(total.completed() - total.drained + total.unserved),
         classes: weights.classes().iter().enumerate().map(column).collect(),
         inexact_edges: inexact,
-        congestion: fresh.congestion(),
+        congestion,
     })
+}
+
+/// The mean window of the pods that tell, in seconds.
+fn window(sample: &Sample) -> f64 {
+    let telling = || sample.groups.iter().filter(|group| group.tells());
+    telling().map(|group| group.window.as_secs_f64()).sum::<f64>() / telling().count().max(1) as f64
 }
 
 /// Mean weight of a completed request. Where none completed, those that arrive count as they usually do; if that is not
@@ -359,7 +383,12 @@ mod tests {
 
     fn load(groups: Vec<Group>) -> Load {
         let pods = Pods { ready: groups.len() as u32, ..Pods::default() };
-        Load::of(&Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups }, &weights(), None).unwrap()
+        Load::of(
+            &Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered: None, groups },
+            &weights(),
+            None,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -407,7 +436,8 @@ mod tests {
     fn when_nothing_completes_arrivals_count_at_their_usual_cost() {
         let stuck = Group { in_flight: Some(InFlight { now: 200.0, change: 200.0 }), ..group(0.0, 0.0) };
         let pods = Pods { ready: 1, ..Pods::default() };
-        let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups: vec![stuck] };
+        let sample =
+            Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered: None, groups: vec![stuck] };
         assert_eq!(Load::of(&sample, &weights(), Some(3.0)).unwrap().metricsqps.get(), 60.0);
         let unknown = Load::of(&sample, &weights(), None);
         assert_eq!(unknown, Err(NothingCompletes { in_flight: 200.0 }));
@@ -417,7 +447,8 @@ mod tests {
     fn requests_that_neither_come_nor_go_are_no_load_of_zero() {
         let stuck = Group { in_flight: Some(InFlight { now: 200.0, change: 0.0 }), ..group(0.0, 0.0) };
         let pods = Pods { ready: 1, ..Pods::default() };
-        let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups: vec![stuck] };
+        let sample =
+            Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered: None, groups: vec![stuck] };
         assert_eq!(Load::of(&sample, &weights(), Some(3.0)), Err(NothingCompletes { in_flight: 200.0 }));
     }
 
@@ -425,7 +456,8 @@ mod tests {
     fn one_more_that_waits_does_not_tell_the_load_of_those_that_are_stuck() {
         let stuck = Group { in_flight: Some(InFlight { now: 300.0, change: 1.0 }), ..group(0.0, 0.0) };
         let pods = Pods { ready: 1, ..Pods::default() };
-        let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, groups: vec![stuck] };
+        let sample =
+            Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered: None, groups: vec![stuck] };
         assert_eq!(Load::of(&sample, &weights(), Some(3.0)), Err(NothingCompletes { in_flight: 300.0 }));
     }
 
@@ -447,6 +479,24 @@ mod tests {
         let load = load(vec![shed]);
         assert_eq!(load.metricsqps.get(), 10.0);
         assert_eq!(load.congestion, [Congestion::Rejecting { share: 0.9 }]);
+    }
+
+    #[test]
+    fn a_counter_in_front_of_the_workload_tells_what_arrives() {
+        let at = |offered: f64| {
+            let pods = Pods { ready: 1, ..Pods::default() };
+            let groups = vec![group(80.0, 20.0)];
+            let offered = Rate::new(offered).ok();
+            let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered, groups };
+            Load::of(&sample, &weights(), None).unwrap()
+        };
+        let usual = at(102.0);
+        assert_eq!((usual.offered.get(), usual.congestion.len()), (102.0, 0));
+        let overloaded = at(200.0);
+        assert_eq!((overloaded.offered.get(), overloaded.metricsqps.get()), (200.0, 360.0));
+        assert_eq!(overloaded.congestion, [Congestion::QueueGrowing { rate: 100.0 }]);
+        let draining = at(50.0);
+        assert_eq!((draining.offered.get(), draining.metricsqps.get()), (50.0, 90.0));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Reading {
     pub in_flight: Option<f64>,
     /// Requests turned away since the start.
     pub rejected: Option<f64>,
+    /// What came with the requests and is paid for beside them, such as tokens, since the start.
+    pub work: Option<f64>,
 }
 
 /// A cumulative histogram of durations: `counts[i]` requests took at most `le[i]` seconds; the last entry counts
@@ -193,6 +195,7 @@ impl Reading {
             ("the CPU time", self.cpu_seconds, MAX_COUNT),
             ("the in-flight gauge", self.in_flight, MAX_IN_FLIGHT),
             ("the rejected counter", self.rejected, MAX_COUNT),
+            ("the counter of work", self.work, MAX_COUNT),
         ];
         values.into_iter().try_for_each(|(what, value, max)| value.map_or(Ok(()), |v| check(what, v, max)))
     }
@@ -257,6 +260,7 @@ impl Reading {
             return;
         }
         self.rejected = self.rejected.or(before.rejected);
+        self.work = self.work.or(before.work);
         let gone: Vec<HistogramCounts> = {
             let now = self.by_labels();
             before
@@ -318,18 +322,21 @@ impl Reading {
         };
         // A counter that appears was zero. One that drops although the process goes on is a sum over series that lost one:
         // what it tells is not known.
-        let rejected_since = |before: &Self| {
-            let (now, then) = (self.rejected?, before.rejected.unwrap_or(0.0));
+        let since = |now: Option<f64>, then: Option<f64>| {
+            let (now, then) = (now?, then.unwrap_or(0.0));
             if now < then && !began_anew { None } else { Some(increase(now, then)) }
         };
-        let rejected = before.map_or(self.rejected, rejected_since);
+        let rejected = before.map_or(self.rejected, |before| since(self.rejected, before.rejected));
+        let work = before.map_or(self.work, |before| since(self.work, before.work));
         let cpu = cpu.map(|cpu| rate("the CPU use", cpu, window)).transpose()?;
         let rejected = rejected.map(|rejected| rate("the rate of rejections", rejected, window));
+        let work = work.map(|work| rate("the rate of work", work, window));
         Ok(Group {
             histograms: histograms.collect::<Result<_, _>>()?,
             cpu: cpu.map(|cpu| Cores::saturating(cpu.get())),
             in_flight: self.in_flight.map(in_flight),
             rejected: rejected.transpose()?,
+            work: work.transpose()?,
             ..Group::empty(window)
         })
     }

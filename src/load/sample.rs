@@ -22,6 +22,9 @@ pub struct Sample {
     pub at: Time,
     /// How many pods there are, and in which state.
     pub pods: Pods,
+    /// Requests per second that arrive in front of the workload, where a counter there tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Rate>,
     /// The rates: one group a pod when pods are scraped, one in all when a metrics server has aggregated.
     pub groups: Vec<Group>,
 }

@@ -354,7 +354,7 @@ mod tests {
             work: None,
         };
         let groups = rates.iter().map(group).collect();
-        Sample { schema: SAMPLE_SCHEMA, at: at(seconds), pods, groups }
+        Sample { schema: SAMPLE_SCHEMA, at: at(seconds), pods, offered: None, groups }
     }
 
     fn pods(replicas: u32) -> Pods {

@@ -24,7 +24,7 @@ pub const MAX_CONCURRENT: usize = 64;
 pub const MAX_CONCURRENT_PER_WORKLOAD: usize = 16;
 
 /// The pods of one workload, as whoever discovers them knows them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Targets {
     /// Name and metrics page of each pod that takes requests.
     pub ready: BTreeMap<String, Uri>,
@@ -32,6 +32,17 @@ pub struct Targets {
     pub warming: u32,
     /// The scale's `spec.replicas`.
     pub replicas: u32,
+    /// CPU of each.
+    pub cpu: PodCpu,
+}
+
+/// CPU of each of a workload's pods, as their containers declare it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PodCpu {
+    /// What one asked for, if known.
+    pub request: Option<Cores>,
+    /// What one may use at most, if there is a limit.
+    pub limit: Option<Cores>,
 }
 
 /// What all collectors share.
@@ -148,8 +159,8 @@ impl Collector {
         let (absent, cpu) = tokio::join!(self.read_pages(&targets), cpu);
         note_absent(&self.key, &mut self.absent, absent);
         self.faulty.retain(|pod| names.contains(pod));
-        let (warming, replicas) = (targets.warming, targets.replicas);
-        let ready = ReadyPods { names, warming, replicas, ..ReadyPods::default() };
+        let Targets { warming, replicas, cpu: PodCpu { request, limit }, .. } = targets;
+        let ready = ReadyPods { names, warming, replicas, requested_per_pod: request, cores_per_pod: limit };
         let now = self.scraper.clock.now();
         match cpu.map(|cpu| self.told(cpu)) {
             Some(cpu) => self.counters.sample_with_cpu(now, &ready, &cpu),

@@ -22,7 +22,9 @@ mod promql;
 mod protobuf;
 mod queried;
 
-pub use collector::{Collector, MAX_CONCURRENT, MAX_CONCURRENT_PER_WORKLOAD, ScrapeError, Scraper, Targets};
+pub use collector::{
+    Collector, MAX_CONCURRENT, MAX_CONCURRENT_PER_WORKLOAD, PodCpu, ScrapeError, Scraper, Targets,
+};
 pub use fetch::{Content, FetchError, Fetcher, Format, MAX_PAGE_BYTES, MAX_PAGE_TIME, Page};
 pub use native::{MAX_BUCKETS, NativeError};
 pub use page::{MAX_HISTOGRAMS, MAX_SERIES, PageError, Query};

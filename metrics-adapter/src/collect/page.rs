@@ -81,8 +81,17 @@ pub struct Query {
     pub(super) matchers: BTreeMap<String, Matcher>,
     pub(super) in_flight: Option<Series>,
     pub(super) rejected: Option<Series>,
+    pub(super) work: Option<Series>,
+    /// Arrivals in front of the workload, which only a server can tell.
+    pub(super) offered: Option<Series>,
     /// The label that classes are told apart by, where a server adds the series up.
     pub(super) label: Option<String>,
+}
+
+/// The metrics that the user named and nothing was found of.
+pub(super) fn absent<'a>(wanted: &[(&'a Option<Series>, Option<f64>)]) -> BTreeSet<&'a str> {
+    let absent = wanted.iter().filter(|(_, found)| found.is_none());
+    absent.filter_map(|(series, _)| Some(series.as_ref()?.metric.as_str())).collect()
 }
 
 /// Whether a series counts.
@@ -114,6 +123,8 @@ impl Query {
             matchers: load.matchers.clone(),
             in_flight: load.in_flight.clone(),
             rejected,
+            work: load.work.clone(),
+            offered: load.offered.clone(),
             label,
         }
     }
@@ -194,18 +205,17 @@ impl Query {
 
     /// The metrics beside the histogram that the user named.
     fn named(&self) -> impl Iterator<Item = &Series> {
-        [&self.in_flight, &self.rejected].into_iter().flatten()
+        [&self.in_flight, &self.rejected, &self.work].into_iter().flatten()
     }
 
     /// Metrics beside the histogram that the user named and a page does not show.
     pub fn absent_in(&self, reading: &Reading) -> BTreeSet<&str> {
-        self.absent(reading.in_flight, reading.rejected)
-    }
-
-    pub(super) fn absent(&self, in_flight: Option<f64>, rejected: Option<f64>) -> BTreeSet<&str> {
-        let wanted = [(&self.in_flight, in_flight), (&self.rejected, rejected)];
-        let absent = wanted.into_iter().filter(|(_, found)| found.is_none());
-        absent.filter_map(|(series, _)| Some(series.as_ref()?.metric.as_str())).collect()
+        let wanted = [
+            (&self.in_flight, reading.in_flight),
+            (&self.rejected, reading.rejected),
+            (&self.work, reading.work),
+        ];
+        absent(&wanted)
     }
 
     fn verdict(&self, labels: &(impl LabelSet + ?Sized)) -> Verdict {
@@ -274,9 +284,10 @@ impl<'query> Draft<'query> {
         } else if name == STARTED {
             self.reading.started = Some(Time::EPOCH + Span::from_secs_f64(value));
         }
-        let Query { in_flight, rejected, .. } = self.query;
+        let Query { in_flight, rejected, work, .. } = self.query;
         add(&mut self.reading.in_flight, in_flight.as_ref(), name, labels, value);
         add(&mut self.reading.rejected, rejected.as_ref(), name, labels, value);
+        add(&mut self.reading.work, work.as_ref(), name, labels, value);
     }
 
     fn finish(self, histograms: Vec<HistogramCounts>) -> Result<Reading, PageError> {

@@ -40,10 +40,14 @@ pub(super) enum Part {
     InFlightChange,
     /// Rate of requests turned away.
     Rejected,
+    /// Rate of what is paid for beside the requests.
+    Work,
+    /// Rate of requests in front of the workload.
+    Offered,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Buckets,
         Self::Busy,
         Self::Telling,
@@ -53,6 +57,8 @@ impl Part {
         Self::InFlight,
         Self::InFlightChange,
         Self::Rejected,
+        Self::Work,
+        Self::Offered,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -66,6 +72,8 @@ impl Part {
             Self::InFlight => "in_flight",
             Self::InFlightChange => "in_flight_change",
             Self::Rejected => "rejected",
+            Self::Work => "work",
+            Self::Offered => "offered",
         }
     }
 }
@@ -112,7 +120,7 @@ impl Workload<'_> {
     /// All that a load is made of, in one question: the parts then tell of the same instant, and none can fail alone. A native
     /// histogram comes without the label [`PART`], since not every server can give it one.
     pub(super) fn load(&self, query: &Query) -> String {
-        let Query { histogram, bucket, sum, matchers, in_flight, rejected, label } = query;
+        let Query { histogram, bucket, sum, matchers, in_flight, rejected, work, offered, label } = query;
         let counts = |metric| self.rate(&self.requests(metric, matchers));
         let shown = |metric, le| self.rate(&self.series(metric, matchers, le));
         let up = format!("max by (pod) ({})", self.series("up", &BTreeMap::new(), &[]));
@@ -146,6 +154,14 @@ impl Workload<'_> {
         }
         if let Some(series) = rejected {
             parts.push(part(Part::Rejected, self.sum(series, |selector| self.rate(selector))));
+        }
+        if let Some(series) = work {
+            parts.push(part(Part::Work, self.sum(series, |selector| self.rate(selector))));
+        }
+        if let Some(Series { metric, matchers }) = offered {
+            // Whoever counts arrivals in front of the workload is another pod than those that serve them.
+            let anywhere = self.selector(metric, None, matchers, &[]);
+            parts.push(part(Part::Offered, format!("sum({})", self.rate(&anywhere))));
         }
         parts.join(" or ")
     }
@@ -187,11 +203,18 @@ impl Workload<'_> {
     }
 
     fn series(&self, metric: &str, matchers: &BTreeMap<String, Matcher>, more: &[String]) -> String {
-        let mut all = vec![
-            equals("namespace", self.namespace),
-            equals("__name__", metric),
-            matcher("pod", "=~", &self.pods.pattern()),
-        ];
+        self.selector(metric, Some(&self.pods.pattern()), matchers, more)
+    }
+
+    fn selector(
+        &self,
+        metric: &str,
+        pods: Option<&str>,
+        matchers: &BTreeMap<String, Matcher>,
+        more: &[String],
+    ) -> String {
+        let mut all = vec![equals("namespace", self.namespace), equals("__name__", metric)];
+        all.extend(pods.map(|pods| matcher("pod", "=~", pods)));
         for (label, Matcher { any_of: some, not_in }) in matchers {
             let values = |values: &[String]| any_of(values.iter().map(String::as_str));
             if !some.is_empty() {

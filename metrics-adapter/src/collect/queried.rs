@@ -9,15 +9,15 @@ use plimsoll::load::{Group, HistogramRates, InFlight, Labels, Pods, ReadingError
 use plimsoll::units::{Cores, Rate, Span, Time};
 use tokio::sync::watch;
 
-use super::collector::{Scraper, note_absent};
+use super::collector::{PodCpu, Scraper, note_absent};
 use super::native;
-use super::page::Query;
+use super::page::{Query, absent};
 use super::prometheus::{Answer, Api, Endpoint, Histogram, QueryError, Series, Value};
 use super::promql::{PART, Part, PodNames, Workload};
 use crate::board::ObjectKey;
 
 /// The pods of a workload whose load a metrics server tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct QueriedPods {
     /// Which they are. Those that are known take requests.
     pub names: PodNames,
@@ -25,6 +25,8 @@ pub struct QueriedPods {
     pub warming: u32,
     /// The scale's `spec.replicas`, if known; else there are as many as the server knows.
     pub replicas: Option<u32>,
+    /// CPU of each.
+    pub cpu: PodCpu,
 }
 
 /// Why an answer makes no sample.
@@ -121,7 +123,13 @@ impl ServerCollector {
         note_warning(&self.key, &mut self.warned, &answer);
         let at = answer.at;
         let told = Told::of(answer, self.query.label.as_deref())?;
-        let absent = self.query.absent(told.in_flight, told.rejected);
+        let Query { in_flight, rejected, work, offered, .. } = &self.query;
+        let absent = absent(&[
+            (in_flight, told.in_flight),
+            (rejected, told.rejected),
+            (work, told.work),
+            (offered, told.offered),
+        ]);
         note_absent(&self.key, &mut self.absent, absent.into_iter().map(str::to_owned).collect());
         Ok(told.sample(at, pods, self.window)?)
     }
@@ -187,6 +195,8 @@ struct Told {
     in_flight: Option<f64>,
     in_flight_change: Option<f64>,
     rejected: Option<f64>,
+    work: Option<f64>,
+    offered: Option<f64>,
 }
 
 /// One histogram as a server shows it.
@@ -243,6 +253,8 @@ impl Told {
             Part::InFlight => Some(&mut self.in_flight),
             Part::InFlightChange => Some(&mut self.in_flight_change),
             Part::Rejected => Some(&mut self.rejected),
+            Part::Work => Some(&mut self.work),
+            Part::Offered => Some(&mut self.offered),
         }
     }
 
@@ -271,16 +283,20 @@ impl Told {
             cpu: self.cpu.map(cores).transpose()?,
             in_flight: in_flight.transpose()?,
             rejected: self.rejected.map(|value| rate("the rate of rejections", value)).transpose()?,
+            work: self.work.map(|value| rate("the rate of work", value)).transpose()?,
+            requested_per_pod: pods.cpu.request,
+            cores_per_pod: pods.cpu.limit,
             histograms: self.histograms()?,
             ..Group::new(telling, window)
         };
         // A pod that takes requests and is not reached takes its share of them, once its last rates have left the window.
         let lost = silent.min(ready.saturating_sub(telling));
         let lost = lost_pods(&group, lost, window)?;
+        let offered = self.offered.map(|value| rate("the rate of arrivals", value)).transpose()?;
         let replicas = pods.replicas.unwrap_or(ready);
         let pods = Pods { replicas, ready, warming, silent };
         let groups = if ready == 0 { vec![] } else { [Some(group), lost].into_iter().flatten().collect() };
-        Ok(Sample { schema: SAMPLE_SCHEMA, at, pods, groups })
+        Ok(Sample { schema: SAMPLE_SCHEMA, at, pods, offered, groups })
     }
 
     /// The histograms that tell a rate. Where none does, but pods show theirs for probes alone, one in which nothing is counted.
@@ -379,13 +395,13 @@ mod tests {
 
     fn known(names: &[&str]) -> QueriedPods {
         let names = PodNames::Known(names.iter().map(|name| (*name).to_owned()).collect());
-        QueriedPods { names, warming: 1, replicas: Some(7) }
+        QueriedPods { names, warming: 1, replicas: Some(7), cpu: PodCpu::default() }
     }
 
     fn unknown() -> QueriedPods {
         let target =
             ScaleTargetRef { api_version: "apps/v1".into(), kind: "Deployment".into(), name: "a".into() };
-        QueriedPods { names: PodNames::Of(target), warming: 0, replicas: None }
+        QueriedPods { names: PodNames::Of(target), warming: 0, replicas: None, cpu: PodCpu::default() }
     }
 
     fn sample(series: Vec<Series>, pods: &QueriedPods) -> Result<Sample, QueriedError> {

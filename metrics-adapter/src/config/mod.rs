@@ -22,7 +22,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::board::ObjectKey;
-use crate::collect::{PodNames, QueriedPods, Query, Targets};
+use crate::collect::{PodCpu, PodNames, QueriedPods, Query, Targets};
 use crate::engine::{Object, Server, Source};
 use crate::resource::LoadAwareAutoscaler;
 use document::{Document, documents};
@@ -342,7 +342,7 @@ fn source(
         (Wanted::Pages { cpu }, Some((_, Known::Pages { targets, .. }))) => {
             Ok(ConfiguredSource::Pods { targets, cpu })
         }
-        (Wanted::Pages { .. }, Some((document, Known::Names(_)))) => {
+        (Wanted::Pages { .. }, Some((document, Known::Names(..)))) => {
             Err(document
                 .problem("spec.pods", "the pods' own pages are read: list their URLs in spec.targets"))
         }
@@ -350,9 +350,9 @@ fn source(
             let message = format!("no StaticTargets says where the pods of {key} are");
             Err(document.problem("metadata.name", message))
         }
-        (Wanted::Server { server, .. }, Some((_, Known::Names(names)))) => {
+        (Wanted::Server { server, .. }, Some((_, Known::Names(names, cpu)))) => {
             let replicas = u32::try_from(names.len()).ok();
-            let pods = QueriedPods { names: PodNames::Known(names), warming: 0, replicas };
+            let pods = QueriedPods { names: PodNames::Known(names), warming: 0, replicas, cpu };
             Ok(ConfiguredSource::Server { pods, server })
         }
         (Wanted::Server { .. }, Some((document, Known::Pages { .. }))) => {
@@ -360,7 +360,8 @@ fn source(
             Err(document.problem("spec.targets", message))
         }
         (Wanted::Server { server, target }, None) => {
-            let pods = QueriedPods { names: PodNames::Of(target), warming: 0, replicas: None };
+            let cpu = PodCpu::default();
+            let pods = QueriedPods { names: PodNames::Of(target), warming: 0, replicas: None, cpu };
             Ok(ConfiguredSource::Server { pods, server })
         }
     }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use hyper::Uri;
+use plimsoll::units::{Cores, Quantity};
 use serde::{Deserialize, Deserializer, de};
 
 use super::document::Document;
 use super::{Problem, is_dns_name};
-use crate::collect::Targets;
+use crate::collect::{PodCpu, Targets};
 
 /// Longest name of a pod.
 const MAX_POD_NAME: usize = 253;
@@ -31,6 +32,16 @@ pub(super) struct StaticTargetsSpec {
     targets: Vec<StaticTarget>,
     #[serde(default)]
     pods: Vec<String>,
+    #[serde(default)]
+    cpu: StaticCpu,
+}
+
+/// CPU of each pod.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StaticCpu {
+    request: Option<Quantity>,
+    limit: Option<Quantity>,
 }
 
 /// One pod's page, with the pod's name where it is written `{pod, url}` and not as a plain URL.
@@ -74,15 +85,16 @@ impl<'de> Deserialize<'de> for StaticTarget {
 pub(super) enum Known {
     /// Where they are, and the index of one that has no name.
     Pages { targets: Targets, unnamed: Option<usize> },
-    /// What they are called.
-    Names(BTreeSet<String>),
+    /// What they are called, and the CPU of each.
+    Names(BTreeSet<String>, PodCpu),
 }
 
 pub(super) fn known(document: &Document, spec: &StaticTargetsSpec) -> Result<Known, Vec<Problem>> {
+    let cpu = pod_cpu(document, &spec.cpu)?;
     match (spec.targets.as_slice(), spec.pods.as_slice()) {
         ([], []) => Err(vec![document.problem("spec.targets", "at least one URL was expected")]),
-        (targets, []) => pages(document, targets),
-        ([], pods) => names(document, pods),
+        (targets, []) => pages(document, targets, cpu),
+        ([], pods) => names(document, pods, cpu),
         _ => {
             let message = "either the pods' URLs in spec.targets or their names here were expected, not both";
             Err(vec![document.problem("spec.pods", message)])
@@ -90,7 +102,21 @@ pub(super) fn known(document: &Document, spec: &StaticTargetsSpec) -> Result<Kno
     }
 }
 
-fn names(document: &Document, pods: &[String]) -> Result<Known, Vec<Problem>> {
+fn pod_cpu(document: &Document, cpu: &StaticCpu) -> Result<PodCpu, Vec<Problem>> {
+    let cores = |field: &str, quantity: &Option<Quantity>| match quantity {
+        None => Ok(None),
+        Some(quantity) if quantity.as_milli() > 0 => Ok(Some(Cores::saturating(quantity.as_f64()))),
+        Some(quantity) => {
+            Err(document.problem(field, format!("cores, such as 500m, were expected, {quantity} found")))
+        }
+    };
+    match (cores("spec.cpu.request", &cpu.request), cores("spec.cpu.limit", &cpu.limit)) {
+        (Ok(request), Ok(limit)) => Ok(PodCpu { request, limit }),
+        (request, limit) => Err([request.err(), limit.err()].into_iter().flatten().collect()),
+    }
+}
+
+fn names(document: &Document, pods: &[String], cpu: PodCpu) -> Result<Known, Vec<Problem>> {
     let mut names = BTreeSet::new();
     let mut problems = Vec::new();
     for (i, pod) in pods.iter().enumerate() {
@@ -101,10 +127,10 @@ fn names(document: &Document, pods: &[String]) -> Result<Known, Vec<Problem>> {
             problems.push(document.problem(&field, format!("{pod} is listed twice")));
         }
     }
-    if problems.is_empty() { Ok(Known::Names(names)) } else { Err(problems) }
+    if problems.is_empty() { Ok(Known::Names(names, cpu)) } else { Err(problems) }
 }
 
-fn pages(document: &Document, targets: &[StaticTarget]) -> Result<Known, Vec<Problem>> {
+fn pages(document: &Document, targets: &[StaticTarget], cpu: PodCpu) -> Result<Known, Vec<Problem>> {
     let mut ready = BTreeMap::new();
     let mut problems = Vec::new();
     for (i, StaticTarget { pod, url }) in targets.iter().enumerate() {
@@ -125,7 +151,7 @@ fn pages(document: &Document, targets: &[StaticTarget]) -> Result<Known, Vec<Pro
     }
     let replicas = u32::try_from(ready.len()).unwrap_or(u32::MAX);
     let unnamed = targets.iter().position(|target| target.pod.is_none());
-    let targets = Targets { ready, warming: 0, replicas };
+    let targets = Targets { ready, warming: 0, replicas, cpu };
     if problems.is_empty() { Ok(Known::Pages { targets, unnamed }) } else { Err(problems) }
 }
 

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::page;
 use crate::clock::Clock;
-use crate::collect::Targets;
+use crate::collect::{PodCpu, Targets};
 
 /// Time between two looks at which pods are ready: what a watch would tell at once.
 const LOOK: Span = Span::from_secs(1);
@@ -148,7 +148,9 @@ impl World {
         let ready = state.cluster.pods().filter(|pod| pod.phase == Phase::Ready);
         let ready: BTreeMap<String, Uri> =
             ready.filter_map(|pod| Some((pod.name.to_owned(), url(pod.name).ok()?))).collect();
-        let targets = Targets { ready, warming: state.count().1, replicas: state.cluster.replicas() };
+        let config = state.cluster.config();
+        let cpu = PodCpu { request: Some(config.cores), limit: Some(config.usable()) };
+        let targets = Targets { ready, warming: state.count().1, replicas: state.cluster.replicas(), cpu };
         self.targets.send_replace(targets);
     }
 }

@@ -314,7 +314,13 @@ fn a_sample_for_the_fit_is_of_the_pods_that_show_requests_and_cpu() {
         group(1, 40.0, None, false),
         group(1, 80.0, Some(4.0), true),
     ];
-    let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::from_secs(9), pods: Pods::default(), groups };
+    let sample = Sample {
+        schema: SAMPLE_SCHEMA,
+        at: Time::from_secs(9),
+        pods: Pods::default(),
+        offered: None,
+        groups,
+    };
     let classes = Classes::by_duration(Edges::new(vec![0.1]).unwrap());
     let of_pods = FitSample::of(&sample, &classes).unwrap();
     assert_eq!((of_pods.pods, of_pods.rates, of_pods.cpu), (4.0, vec![30.0, 2.0], 0.75));

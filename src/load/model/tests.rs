@@ -84,7 +84,7 @@ impl Play {
     fn sample(&mut self, groups: Vec<Group>) -> Result<Load, Unknown> {
         self.now += WINDOW;
         let pods = Pods { replicas: self.pods, ready: self.pods, warming: 0, silent: 0 };
-        self.model.observe(&Sample { schema: SAMPLE_SCHEMA, at: self.now, pods, groups })
+        self.model.observe(&Sample { schema: SAMPLE_SCHEMA, at: self.now, pods, offered: None, groups })
     }
 
     /// Replicas at 70 % of a core, as a number that is not rounded.
