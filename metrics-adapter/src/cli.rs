@@ -14,7 +14,8 @@ use tracing_subscriber::prelude::*;
 use crate::adapter::{Adapter, Listen};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Servers, ServersError};
-use crate::{demo, stop};
+use crate::record::{RecordError, Recorder};
+use crate::{demo, record, stop};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
@@ -45,6 +46,8 @@ enum LogFormat {
 enum Command {
     /// Scrape the workloads of a file and answer for them, without a cluster.
     Serve(Serve),
+    /// Write what the pods of a workload tell to a file, for plimsoll-sim fit.
+    Record(Record),
     /// Show the whole loop on this machine: simulated pods, the real adapter, an HPA that follows it.
     Demo(Demo),
 }
@@ -101,12 +104,40 @@ struct Serve {
     cert_dir: Option<PathBuf>,
 }
 
+#[derive(Debug, Parser)]
+struct Record {
+    /// The file that serve reads: a LoadAwareAutoscaler and its StaticTargets.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// A server with Prometheus' API that objects may name as their source, such as
+    /// main=http://prometheus.monitoring:9090. May be given several times.
+    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
+    prometheus: Vec<String>,
+
+    /// Which LoadAwareAutoscaler, if the file has several.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    object: Option<String>,
+
+    /// Where the rows go, one a round.
+    #[arg(long, value_name = "FILE.csv")]
+    out: PathBuf,
+
+    /// End by itself after so much time, such as 24h. Without it Ctrl-C ends it.
+    #[arg(long = "for", value_name = "DURATION")]
+    duration: Option<Span>,
+
+    /// Overwrite the file if it is there already.
+    #[arg(long)]
+    force: bool,
+}
+
 impl Args {
     /// Runs the command. 2 means that the input was wrong, 1 that something failed.
     pub fn run(self) -> ExitCode {
         let Self { log, log_format, command } = self;
         let usual = match command {
-            Command::Serve(_) => LevelFilter::INFO,
+            Command::Serve(_) | Command::Record(_) => LevelFilter::INFO,
             Command::Demo(_) => LevelFilter::WARN,
         };
         start_logging(log.unwrap_or_else(|| Targets::new().with_default(usual)), log_format);
@@ -115,6 +146,7 @@ impl Args {
             runtime.block_on(async {
                 match command {
                     Command::Serve(serve) => serve.run().await,
+                    Command::Record(record) => record.run().await,
                     Command::Demo(demo) => demo.run().await,
                 }
             })
@@ -128,7 +160,8 @@ impl Args {
                     return ExitCode::from(2);
                 }
                 eprintln!("plimsoll-adapter: {error:#}");
-                if error.is::<ServersError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+                let is_wrong = error.is::<ServersError>() || error.is::<RecordError>();
+                if is_wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
             }
         }
     }
@@ -162,6 +195,42 @@ impl Serve {
     }
 }
 
+impl Record {
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { config, prometheus, object, out, duration, force } = self;
+        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
+        let (key, configured) = record::choose(Config::read(&config, &servers)?, object.as_deref())?;
+        let mut signals = Signals::new().context("signals cannot be caught")?;
+        let file = record::create(&out, force)?;
+        let (pods, interval) = (configured.pods(), configured.spec.interval);
+        tracing::info!(object = %key, pods, %interval, "recording");
+        let object = configured.into_object(key);
+        let clock = Clock::system();
+        let mut recorder = Recorder::new(object, clock.clone(), file);
+        let ended = tokio::select! {
+            error = recorder.run() => Err(error),
+            () = wait(&clock, duration) => Ok(()),
+            _ = signals.next() => Ok(()),
+        };
+        let (rows, left_out) = (recorder.rows(), recorder.left_out());
+        eprintln!(
+            "{}: {rows} rows; {left_out} rounds left out: not every ready pod told its requests and CPU, which takes two rounds",
+            out.display()
+        );
+        ended.with_context(|| format!("{}: cannot be written to its end", out.display()))?;
+        anyhow::ensure!(rows > 0, "{}: there is nothing in it", out.display());
+        Ok(())
+    }
+}
+
+/// Returns after so much time; without a duration never.
+async fn wait(clock: &Clock, duration: Option<Span>) {
+    match duration {
+        Some(duration) => clock.sleep_until(clock.now() + duration).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Demo {
     async fn run(self) -> anyhow::Result<()> {
         let Self { speed, duration, seed, secure_port } = self;
@@ -170,15 +239,10 @@ impl Demo {
         let mut signals = Signals::new().context("signals cannot be caught")?;
         let mut out = std::io::stdout();
         let mut demo = std::pin::pin!(demo::run(demo::Options { speed, seed, api }, &mut out, stop));
-        let enough = async {
-            match duration {
-                Some(duration) => tokio::time::sleep(Clock::system().in_world(duration)).await,
-                None => std::future::pending().await,
-            }
-        };
+        let clock = Clock::system();
         tokio::select! {
             ended = &mut demo => return tolerate_broken_pipe(ended),
-            () = enough => {}
+            () = wait(&clock, duration) => {}
             _ = signals.next() => {}
         }
         stopper.stop();

@@ -18,6 +18,14 @@ enum Kind {
     Manual(watch::Receiver<Time>),
 }
 
+/// Instants at equal distances.
+#[derive(Debug)]
+pub struct Ticks {
+    clock: Clock,
+    interval: Span,
+    last: Option<Time>,
+}
+
 /// Moves a clock that stands still.
 #[derive(Debug)]
 pub struct Hand(watch::Sender<Time>);
@@ -76,6 +84,11 @@ impl Clock {
         Duration::try_from_secs_f64(span.as_secs_f64() / speed).unwrap_or_default()
     }
 
+    /// Instants `interval` apart, which is above zero. The first one is when it is asked for.
+    pub fn every(&self, interval: Span) -> Ticks {
+        Ticks { clock: self.clone(), interval, last: None }
+    }
+
     /// Returns when the clock shows `time`.
     pub async fn sleep_until(&self, time: Time) {
         match &self.0 {
@@ -87,6 +100,24 @@ impl Clock {
                 }
             }
         }
+    }
+}
+
+impl Ticks {
+    /// Returns at the next instant, the first time at once. Whoever comes too late for some waits for the next one, and is
+    /// not given several at once.
+    pub async fn next(&mut self) {
+        let now = self.clock.now();
+        let Some(last) = self.last else {
+            self.last = Some(now);
+            return;
+        };
+        let mut next = last;
+        while next <= now {
+            next += self.interval;
+        }
+        self.clock.sleep_until(next).await;
+        self.last = Some(next);
     }
 }
 

@@ -48,6 +48,12 @@ impl Edges {
         Ok(Self(edges))
     }
 
+    /// The bounds of a histogram above zero; evenly chosen ones where there are more than 64.
+    pub fn of(histogram: &HistogramRates) -> Self {
+        let above_zero = histogram.le().iter().copied().filter(|le| *le > 0.0);
+        Self(above_zero.collect()).thinned(MAX_EDGES + 1)
+    }
+
     /// The edges, in seconds.
     pub fn as_slice(&self) -> &[f64] {
         &self.0
@@ -206,6 +212,17 @@ mod tests {
     fn edges_that_are_bounds_sort_exactly() {
         let sorted = edges(&[0.1, 1.0]).sort(&histogram(&[0.1, 0.4, 1.0], &[5.0, 3.0, 2.0, 1.0], None));
         assert_eq!(sorted, Sorted { rates: vec![5.0, 5.0, 1.0], inexact: vec![] });
+    }
+
+    #[test]
+    fn a_histograms_own_bounds_are_edges_as_far_as_they_go() {
+        let of = |le: &[f64]| Edges::of(&histogram(le, &vec![0.0; le.len() + 1], None)).0;
+        assert_eq!(of(&[-1.0, 0.0, 0.1, 1.0]), [0.1, 1.0]);
+        let many: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(of(&many[..64]), many[..64]);
+        let thinned = of(&many);
+        assert!(thinned.len() == 64 && thinned[0] < 3.0 && thinned[63] > 97.0, "{thinned:?}");
+        assert!(Edges::new(thinned).is_ok());
     }
 
     #[test]

@@ -2,4 +2,5 @@
 
 mod run;
 
+pub(crate) use run::Collecting;
 pub use run::{Engine, Object, Server, Source};

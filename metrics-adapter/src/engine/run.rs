@@ -57,14 +57,40 @@ pub struct Server {
 
 /// Who makes the samples.
 #[derive(Debug)]
-enum Collecting {
+pub(crate) enum Collecting {
     Pages(Box<Collector>),
     Server(Box<ServerCollector>),
 }
 
 impl Collecting {
+    /// One that reads the workload of `key` every `interval`.
+    pub(crate) fn new(
+        key: &ObjectKey,
+        query: Query,
+        interval: Span,
+        source: Source,
+        scraper: &Scraper,
+    ) -> Self {
+        match source {
+            Source::Pods { targets, cpu } => {
+                let pages = Collector::new(key.clone(), query, interval, targets, scraper.clone());
+                Self::Pages(Box::new(match cpu {
+                    Some(Server { endpoint, window }) => {
+                        let namespace = key.namespace.clone();
+                        pages.with_cpu(PodsCpu::new(namespace, (interval, window), &endpoint, scraper))
+                    }
+                    None => pages,
+                }))
+            }
+            Source::Server { pods, server: Server { endpoint, window } } => {
+                let (key, times, scraper) = (key.clone(), (interval, window), scraper.clone());
+                Self::Server(Box::new(ServerCollector::new(key, query, times, &endpoint, pods, scraper)))
+            }
+        }
+    }
+
     /// A sample of now; none where nobody tells of now, so that the last one grows old.
-    async fn round(&mut self) -> Option<Sample> {
+    pub(crate) async fn round(&mut self) -> Option<Sample> {
         match self {
             Self::Pages(collector) => Some(collector.round().await),
             Self::Server(collector) => collector.round().await,
@@ -87,46 +113,23 @@ impl Engine {
     /// An engine that publishes to the object's cell on `board`, and says so to `readiness` when it first does.
     pub fn new(object: Object, scraper: Scraper, board: &Board, readiness: Readiness) -> Self {
         let Object { key, spec, query, source } = object;
-        let interval = spec.interval;
-        let collector = match source {
-            Source::Pods { targets, cpu } => {
-                let pages = Collector::new(key.clone(), query, interval, targets, scraper.clone());
-                Collecting::Pages(Box::new(match cpu {
-                    Some(Server { endpoint, window }) => {
-                        let namespace = key.namespace.clone();
-                        pages.with_cpu(PodsCpu::new(namespace, (interval, window), &endpoint, &scraper))
-                    }
-                    None => pages,
-                }))
-            }
-            Source::Server { pods, server: Server { endpoint, window } } => {
-                let (key, times, scraper) = (key.clone(), (interval, window), scraper.clone());
-                let server = ServerCollector::new(key, query, times, &endpoint, pods, scraper);
-                Collecting::Server(Box::new(server))
-            }
-        };
+        let collector = Collecting::new(&key, query, spec.interval, source, &scraper);
         let cell = board.cell(&key);
         Self { key, autoscaler: Autoscaler::new(spec), collector, scraper, cell, readiness }
     }
 
     /// Works until it is told to stop.
     pub async fn run(mut self, mut stop: Stop) {
-        let interval = self.autoscaler.spec().interval;
-        let mut next = self.scraper.clock.now();
-        loop {
-            tokio::select! {
-                () = self.round() => {}
-                () = stop.told() => return,
+        let mut ticks = self.scraper.clock.every(self.autoscaler.spec().interval);
+        let work = async {
+            loop {
+                ticks.next().await;
+                self.round().await;
             }
-            // A round that took too long is followed by the next at its own time, not by several at once.
-            let now = self.scraper.clock.now();
-            while next <= now {
-                next += interval;
-            }
-            tokio::select! {
-                () = self.scraper.clock.sleep_until(next) => {}
-                () = stop.told() => return,
-            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop.told() => {}
         }
     }
 
