@@ -197,3 +197,205 @@ fn a_reader_that_goes_away_is_no_error() {
     let out = child.wait_with_output().unwrap();
     assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(0), ""));
 }
+
+fn fit(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_plimsoll-sim")).arg("fit").args(arguments).output().unwrap()
+}
+
+/// Core-seconds of a request of each class, and cores of an idle pod.
+const COSTS: [f64; 3] = [0.002, 0.03, 0.4];
+const IDLE: f64 = 0.05;
+
+const FIT_KEYS: [&str; 15] = [
+    "congested",
+    "identifiable",
+    "idle_cores_per_pod",
+    "idle_interval",
+    "intervals",
+    "lagged",
+    "mae_cores",
+    "message",
+    "r2",
+    "r2_cpu_per_request",
+    "r2_qps",
+    "samples",
+    "schema",
+    "unit_cost_core_s",
+    "weights",
+];
+
+/// Rates of each class in row `i`: each comes and goes in its own time.
+fn rates(i: usize) -> [f64; 3] {
+    let wave =
+        |mean: f64, period: f64| mean * (1.0 + 0.8 * (i as f64 * std::f64::consts::TAU / period).sin());
+    [wave(100.0, 23.0), wave(20.0, 11.0), wave(1.0, 7.0)]
+}
+
+fn pods(i: usize) -> f64 {
+    (2 + i / 40) as f64
+}
+
+/// Rows of a workload whose costs are known, as Unix time. `wobble` is the share of CPU that nothing explains.
+fn samples(rows: usize, wobble: f64) -> String {
+    let row = |i: usize| {
+        let (pods, rates) = (pods(i), rates(i));
+        let cpu = IDLE * pods + rates.iter().zip(COSTS).map(|(rate, cost)| rate * cost).sum::<f64>();
+        // A different sign from row to row, in no step with the rates.
+        let cpu = cpu * (1.0 + wobble * (i as f64 * 2.4).sin());
+        format!("{}.5,{pods},{cpu},{},{},{}\n", 1_790_000_000 + 15 * i, rates[0], rates[1], rates[2])
+    };
+    let header = "timestamp_s,pods,cpu_cores,le_0.01,le_0.1,le_+Inf\n";
+    header.to_owned() + &(0..rows).map(row).collect::<String>()
+}
+
+fn fitted(content: &str, more: &[&str]) -> serde_json::Value {
+    let (_folder, path) = trace("samples.csv", content);
+    let out = fit(&[&["--samples", &path, "--json", "-"], more].concat());
+    assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(0), ""));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn costs_that_are_known_are_found_within_their_intervals() {
+    // The unit is the mean request's cost by the rates and costs that are found.
+    let mean: [f64; 3] = std::array::from_fn(|class| (0..160).map(|i| rates(i)[class]).sum::<f64>() / 160.0);
+    let unit = mean.iter().zip(COSTS).map(|(rate, cost)| rate * cost).sum::<f64>() / mean.iter().sum::<f64>();
+    for (wobble, near) in [(0.0, 0.001), (0.03, 0.1)] {
+        let json = fitted(&samples(160, wobble), &[]);
+        assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), FIT_KEYS);
+        assert_eq!(
+            (&json["schema"], &json["samples"], &json["congested"]),
+            (&1.into(), &160.into(), &0.into())
+        );
+        for (class, cost) in ["le_0.01", "le_0.1", "le_+Inf"].into_iter().zip(COSTS) {
+            let weight = json["weights"][class].as_f64().unwrap();
+            let [low, high] = [0, 1].map(|end| json["intervals"][class][end].as_f64().unwrap());
+            assert!(low <= weight && weight <= high, "{class}: {json:#}");
+            assert!((weight / (cost / unit) - 1.0).abs() < near, "{class}: {json:#}");
+        }
+        let found = |key: &str| json[key].as_f64().unwrap();
+        assert!((found("unit_cost_core_s") / unit - 1.0).abs() < near, "{json:#}");
+        assert!((found("idle_cores_per_pod") / IDLE - 1.0).abs() < 5.0 * near, "{json:#}");
+        let [low, high] = [0, 1].map(|end| json["idle_interval"][end].as_f64().unwrap());
+        assert!(low <= found("idle_cores_per_pod") && found("idle_cores_per_pod") <= high);
+        assert!(
+            found("r2") > 0.95 && found("r2") > found("r2_qps").max(found("r2_cpu_per_request")),
+            "{json:#}"
+        );
+        assert!(found("mae_cores") < 0.05);
+        assert_eq!(json["identifiable"], true);
+        assert_eq!(json["message"], "the samples tell all costs that matter");
+    }
+}
+
+#[test]
+fn costs_that_the_samples_do_not_tell_are_null_and_the_message_says_what_would() {
+    // The second class is always a tenth of the first.
+    let always_together = |line: &str| {
+        let mut fields: Vec<String> = line.split(',').map(str::to_owned).collect();
+        if let Ok(first) = fields[3].parse::<f64>() {
+            fields[4] = (first / 10.0).to_string();
+        }
+        fields.join(",") + "\n"
+    };
+    let json = fitted(&samples(160, 0.03).lines().map(always_together).collect::<String>(), &[]);
+    for class in ["le_0.01", "le_0.1"] {
+        assert!(json["weights"][class].is_null() && json["intervals"][class].is_null(), "{json:#}");
+    }
+    assert_eq!(json["identifiable"], false);
+    let message = json["message"].as_str().unwrap();
+    assert!(message.contains("class 1, 2") && message.contains("load test"), "{message}");
+
+    let few = fitted(&samples(5, 0.0), &[]);
+    assert!(few["r2"].is_null() && few["mae_cores"].is_null(), "{few:#}");
+    assert_eq!(few["message"], "5 samples; 22 are needed at least: wait");
+}
+
+#[test]
+fn rows_that_show_congestion_are_not_learned_from() {
+    let honest = samples(160, 0.03);
+    let calm: String = honest
+        .lines()
+        .enumerate()
+        .map(|(i, line)| {
+            let more = if i == 0 { "cores_per_pod,in_flight,rejected" } else { "8,3,0" };
+            format!("{line},{more}\n")
+        })
+        .collect();
+    // While 100 requests a second are turned away the pods use 5 cores and tell next to no requests.
+    let congested: String = calm
+        .lines()
+        .enumerate()
+        .map(|(i, line)| {
+            if (50..60).contains(&i) {
+                let at = line.split(',').next().unwrap();
+                format!("{at},3,5,1,1,1,8,3,100\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect();
+    let (calm, congested) = (fitted(&calm, &[]), fitted(&congested, &[]));
+    assert_eq!((&calm["congested"], &congested["congested"]), (&0.into(), &10.into()));
+    for class in ["le_0.01", "le_0.1", "le_+Inf"] {
+        let [without, with] = [&calm, &congested].map(|json| json["weights"][class].as_f64().unwrap());
+        assert!((with / without - 1.0).abs() < 0.1, "{class}: {without} {with}");
+    }
+    assert!(congested["r2"].as_f64().unwrap() > 0.95, "{congested:#}");
+}
+
+#[test]
+fn wrong_samples_end_with_2_and_say_where() {
+    let header = "timestamp_s,pods,cpu_cores,le_0.01,le_0.1,le_+Inf";
+    let expected_header = "the header timestamp_s,pods,cpu_cores,le_0.005,…,le_+Inf with ascending bounds in seconds, and \
+                           after them, if known, cores_per_pod,in_flight,rejected";
+    let no_number = "a number that is not negative, such as 12.5";
+    for (content, line, found, expected) in [
+        ("", ":1", "", expected_header),
+        ("time,cpu\n0,1\n", ":1", "time,cpu", expected_header),
+        (
+            "timestamp_s,pods,cpu_cores,le_0.1,le_0.01,le_+Inf\n",
+            ":1",
+            "timestamp_s,pods,cpu_cores,le_0.1,le_0.01,le_+Inf",
+            expected_header,
+        ),
+        (&format!("{header}\n0,1,0.5,1,1,1\n15,1,0.5,1,many,1\n"), ":3, column le_0.1", "many", no_number),
+        (&format!("{header}\n0,1,0.5,1,1,1\n15,1,-0.5,1,1,1\n"), ":3, column cpu_cores", "-0.5", no_number),
+        (&format!("{header}\n0,1,0.5,1,1,1\n15,1,0.5,1,1\n"), ":3", "5 fields", "6, one a column"),
+        (
+            &format!("{header}\n0,1,0.5,1,1,1\n"),
+            ":3",
+            "the end",
+            "at least two rows: their distance is the length of a window",
+        ),
+        (
+            &format!("{header}\n0,1,0.5,1,1,1\n30,1,0.5,1,1,1\n15,1,0.5,1,1,1\n"),
+            ":4, column timestamp_s",
+            "15",
+            "more than 30: rows are in the order of time",
+        ),
+    ] {
+        let (_folder, path) = trace("samples.csv", content);
+        let out = fit(&["--samples", &path]);
+        let expected = format!("plimsoll-sim: {path}{line}: found {found:?}, expected {expected}\n");
+        assert_eq!((out.status.code(), text(&out.stderr)), (Some(2), expected));
+        assert_eq!(text(&out.stdout), "");
+    }
+    let out = fit(&["--samples", "nowhere.csv"]);
+    let expected = "plimsoll-sim: nowhere.csv: cannot be read: No such file or directory (os error 2)\n";
+    assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(2), expected));
+}
+
+#[test]
+fn what_was_learned_goes_to_a_file_beside_the_table_or_is_refused_before_the_work() {
+    let (folder, path) = trace("samples.csv", &samples(160, 0.03));
+    let json = folder.path().join("costs.json");
+    let out = fit(&["--samples", &path, "--json", json.to_str().unwrap()]);
+    let table = text(&out.stdout);
+    assert!(table.contains("le_+Inf") && table.contains("Weight 1 is the mean request"), "{table}");
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(written, fitted(&samples(160, 0.03), &[]));
+    let out = fit(&["--samples", "nowhere.csv", "--json", "/nowhere/costs.json"]);
+    let expected = "plimsoll-sim: --json /nowhere/costs.json: cannot be written: No such file or directory (os error 2)\n";
+    assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(2), expected));
+}
