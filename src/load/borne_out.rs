@@ -2,8 +2,8 @@
 //!
 //! In a busy pod, or one that waits for a slow disk, requests last longer without being more work: sorted by duration
 //! they seem heavier. The CPU of the same window does not. So the work that classes tell is multiplied by what CPU has
-//! borne it out by of late. Less than before is believed at once, since waiting makes durations long within one window
-//! and CPU never makes them short; more than before only when a second window says so.
+//! borne it out by of late. Less than before is believed at once where durations grew: that is waiting. Where they did not it
+//! is believed slowly, since CPU may be told later than requests. More than before is believed when a second window says so.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,17 @@ const FIRST_SPREAD: f64 = 0.1;
 const DRIFT_STEP: f64 = 3.0;
 const DRIFT_ALLOWANCE: f64 = 0.5;
 const DRIFT_LIMIT: f64 = 50.0;
+
+/// What durations looked like in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durations {
+    /// As of late, or shorter.
+    Usual,
+    /// Longer than of late.
+    Longer,
+    /// In pods that are congested or busy, whatever they look like.
+    Crowded,
+}
 
 /// The ratio of CPU used to CPU that the classes' costs explain, filtered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,35 +67,33 @@ impl BorneOut {
         self.variance.sqrt().clamp(SPREADS.0, SPREADS.1)
     }
 
-    /// Learns the ratio of a window; above zero. Tells whether it is clear by now that requests cost more than before, or
-    /// that they wait less.
-    pub(super) fn learn(&mut self, ratio: f64) -> bool {
+    /// Learns the ratio of a window; above zero. Tells the factor by which requests cost more than before, or wait less, once
+    /// that is clear.
+    pub(super) fn learn(&mut self, ratio: f64, seen: Durations) -> Option<f64> {
         let ratio = ratio.ln();
         if !ratio.is_finite() {
-            return false;
+            return None;
         }
-        let step = (ratio / self.spread()).clamp(-DRIFT_STEP, DRIFT_STEP);
-        self.above = (self.above + step - DRIFT_ALLOWANCE).clamp(0.0, 2.0 * DRIFT_LIMIT);
-        self.below = (self.below - step - DRIFT_ALLOWANCE).clamp(0.0, 2.0 * DRIFT_LIMIT);
-        let apart = ratio - self.factor.ln();
+        // A crowd is no drift.
+        if seen != Durations::Crowded {
+            let step = (ratio / self.spread()).clamp(-DRIFT_STEP, DRIFT_STEP);
+            self.above = (self.above + step - DRIFT_ALLOWANCE).clamp(0.0, 2.0 * DRIFT_LIMIT);
+            self.below = (self.below - step - DRIFT_ALLOWANCE).clamp(0.0, 2.0 * DRIFT_LIMIT);
+        }
+        let before = self.factor;
+        let apart = ratio - before.ln();
         let limit = CHANGE * self.spread();
-        if apart < -limit {
-            self.factor = ratio.exp();
-            self.suspected = None;
-        } else if apart > limit {
-            match self.suspected.take() {
-                Some(before) => {
-                    self.factor = ((before + ratio) / 2.0).exp();
-                    return true;
-                }
-                None => self.suspected = Some(ratio),
-            }
-        } else {
-            self.suspected = None;
-            self.factor = (self.factor.ln() + gain(HALF_LIFE) * apart).exp();
-            self.variance += gain(SPREAD_HALF_LIFE) * (apart * apart - self.variance);
+        let usual = apart.clamp(-limit, limit);
+        let (has_risen, has_fallen) = (apart > limit, apart < -limit && seen != Durations::Usual);
+        let suspected = self.suspected.take();
+        match suspected {
+            _ if has_fallen => self.factor = ratio.exp(),
+            Some(earlier) if has_risen => self.factor = ((earlier + ratio) / 2.0).exp(),
+            None if has_risen => self.suspected = Some(ratio),
+            _ => self.factor = (before.ln() + gain(HALF_LIFE) * usual).exp(),
         }
-        false
+        self.variance += gain(SPREAD_HALF_LIFE) * (usual * usual - self.variance);
+        (has_risen && suspected.is_some()).then(|| self.factor / before)
     }
 }
 
@@ -98,7 +107,7 @@ mod tests {
 
     fn learn(borne_out: &mut BorneOut, ratios: impl IntoIterator<Item = f64>) {
         for ratio in ratios {
-            borne_out.learn(ratio);
+            borne_out.learn(ratio, Durations::Longer);
         }
     }
 
@@ -116,13 +125,33 @@ mod tests {
     #[test]
     fn waiting_is_seen_within_one_window_and_dearer_requests_within_two() {
         let mut borne_out = settled();
-        borne_out.learn(0.6);
+        borne_out.learn(0.6, Durations::Longer);
         assert!((borne_out.factor() - 0.6).abs() < 1e-9);
         let mut borne_out = settled();
-        borne_out.learn(2.0);
+        assert_eq!(borne_out.learn(2.0, Durations::Usual), None);
         assert!((borne_out.factor() - 1.0).abs() < 0.05);
-        borne_out.learn(2.0);
+        let risen = borne_out.learn(2.0, Durations::Usual);
+        assert!((risen.unwrap() - 2.0).abs() < 0.1);
         assert!((borne_out.factor() - 2.0).abs() < 1e-9);
+    }
+
+    /// A surge whose CPU is told three windows late.
+    #[test]
+    fn cpu_that_comes_late_is_no_waiting() {
+        let mut borne_out = settled();
+        for _ in 0..3 {
+            borne_out.learn(0.33, Durations::Usual);
+        }
+        assert!(borne_out.factor() > 0.8, "{borne_out:?}");
+    }
+
+    #[test]
+    fn a_crowd_is_no_drift() {
+        let mut borne_out = settled();
+        for _ in 0..100 {
+            borne_out.learn(0.4, Durations::Crowded);
+        }
+        assert!(!borne_out.has_drifted());
     }
 
     #[test]

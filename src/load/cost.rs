@@ -205,8 +205,11 @@ impl CostFilter {
         (self.cost, self.disagreement, self.counted) = (cost, disagreement, counted);
     }
 
-    /// Takes up weights in which the same request costs `factor` times as much.
+    /// Takes up weights in which the same request costs `factor` times as much. A factor that is none changes nothing.
     pub(super) fn rescale(&mut self, factor: f64) {
+        if !(factor.is_finite() && factor > 0.0) {
+            return;
+        }
         for expert in &mut self.experts {
             expert.work *= factor;
             expert.cost *= factor;

@@ -53,7 +53,12 @@ impl LabelValues {
             let busy = histogram.busy().map_or_else(|| histogram.total(), |busy| busy.get());
             if let Some(sum) = self.busy.get_mut(value) {
                 *sum += busy;
-            } else if self.busy.len() < MOST_REMEMBERED {
+            } else {
+                if self.busy.len() >= MOST_REMEMBERED {
+                    let least =
+                        self.busy.iter().min_by(|a, b| a.1.total_cmp(b.1)).map(|(value, _)| value.clone());
+                    least.map(|least| self.busy.remove(&least));
+                }
                 self.busy.insert(value.to_owned(), busy);
             }
         }

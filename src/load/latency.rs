@@ -60,6 +60,8 @@ pub struct LatencyCapacity {
     objective: LatencyObjective,
     bins: BTreeMap<i32, Bin>,
     last: Option<Time>,
+    /// What was known last: an incident in which all was late leaves it standing.
+    known: Option<LatencyLimit>,
 }
 
 /// Windows of about the same load.
@@ -76,7 +78,7 @@ struct Bin {
 }
 
 /// The load that one pod may carry, as far as latency tells.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LatencyLimit {
     /// The largest load per pod at which requests are surely not too late.
     pub per_pod: MetricsQps,
@@ -101,6 +103,11 @@ impl Bin {
         self.load += other.load;
     }
 
+    /// Windows of equal weight that would tell as much.
+    fn effective(&self) -> f64 {
+        self.windows * self.windows / self.squared_weights
+    }
+
     fn share(&self) -> f64 {
         self.late / self.windows
     }
@@ -108,7 +115,7 @@ impl Bin {
     /// The bounds that the mean share is between, each with the confidence asked for. Requests of one window are late
     /// together, so windows are what is counted.
     fn bounds(&self) -> Option<(f64, f64)> {
-        let windows = self.windows * self.windows / self.squared_weights;
+        let windows = self.effective();
         if windows < LEAST_WINDOWS {
             return None;
         }
@@ -122,11 +129,11 @@ impl Bin {
 impl LatencyCapacity {
     /// For an objective.
     pub fn new(objective: LatencyObjective) -> Self {
-        Self { objective, bins: BTreeMap::new(), last: None }
+        Self { objective, bins: BTreeMap::new(), last: None, known: None }
     }
 
     /// Learns from a sample and the load that it shows. Requests that were turned away, or wait in a queue that grows, are
-    /// late. One with too few requests tells nothing.
+    /// late. One with too few requests, or with pods whose load is inferred, tells nothing.
     pub fn observe(&mut self, sample: &Sample, load: &Load) {
         let Ok(edge) = Edges::new(vec![self.objective.limit.as_secs_f64()]) else { return };
         let (mut in_time, mut late, mut pods, mut window) = (0.0, 0.0, 0.0, 0.0f64);
@@ -141,7 +148,7 @@ impl LatencyCapacity {
         }
         let unserved = (load.offered.get() - load.completed.get()).max(0.0);
         let requests = in_time + late + unserved;
-        if pods <= 0.0 || requests * window < LEAST_REQUESTS {
+        if pods <= 0.0 || sample.pods.silent > 0 || requests * window < LEAST_REQUESTS {
             return;
         }
         let per_pod = load.metricsqps.get() / pods;
@@ -162,6 +169,7 @@ impl LatencyCapacity {
         };
         self.bins.entry(bin as i32).or_default().add(&seen);
         self.last = Some(sample.at);
+        self.known = self.find().or(self.known);
     }
 
     /// Windows learned from, as many as count.
@@ -169,19 +177,24 @@ impl LatencyCapacity {
         self.bins.values().map(|bin| bin.windows).sum()
     }
 
-    /// What one pod may carry; none before there are windows enough at any load that keeps the objective.
+    /// What one pod may carry; none before there were windows enough at any load that keeps the objective.
     pub fn limit(&self) -> Option<LatencyLimit> {
+        self.known
+    }
+
+    fn find(&self) -> Option<LatencyLimit> {
         let allowed = 1.0 - self.objective.quantile;
-        // Pools of bins, each with the largest mean load in it.
+        // Pools of bins, each with the largest load in it that was seen more than now and then: one lucky window proves nothing.
         let mut pools: Vec<(Bin, f64)> = Vec::new();
         for bin in self.bins.values() {
-            pools.push((*bin, bin.load / bin.windows));
+            let is_seen = bin.effective() >= LEAST_WINDOWS;
+            pools.push((*bin, if is_seen { bin.load / bin.windows } else { 0.0 }));
             while let [.., (before, _), (last, load)] = &pools[..]
                 && (before.share() >= last.share() || before.bounds().is_none() && last.share() <= allowed)
             {
                 let mut pooled = *before;
                 pooled.add(last);
-                let load = *load;
+                let load = load.max(pools[pools.len() - 2].1);
                 pools.truncate(pools.len() - 2);
                 pools.push((pooled, load));
             }
@@ -190,7 +203,7 @@ impl LatencyCapacity {
         let mut too_much = None;
         for (pool, largest) in &pools {
             match pool.bounds() {
-                Some((_, high)) if high <= allowed => per_pod = Some(*largest),
+                Some((_, high)) if high <= allowed && *largest > 0.0 => per_pod = Some(*largest),
                 Some((low, _)) if low > allowed => {
                     too_much = Some(pool.load / pool.windows);
                     break;
@@ -294,6 +307,37 @@ mod tests {
             capacity.observe(&sample, &load);
         }
         assert!(capacity.limit().unwrap().too_much.unwrap().get() < 50.0, "{:?}", capacity.limit());
+    }
+
+    /// Late requests are counted when they end, so the first window of an overload shows none.
+    #[test]
+    fn a_single_window_at_three_times_the_load_proves_nothing() {
+        let mut capacity = learned(20.0..45.0, 2000);
+        let lucky = sample(100_000, 130.0, 0.0005);
+        capacity.observe(&lucky, &load(&lucky));
+        assert!(capacity.limit().unwrap().per_pod.get() < 50.0, "{:?}", capacity.limit());
+    }
+
+    #[test]
+    fn what_silent_pods_may_carry_is_not_made_up() {
+        let mut capacity = learned(20.0..45.0, 2000);
+        let before = capacity.limit();
+        for i in 0..6 {
+            let mut sample = sample(100_000 + 15 * i, 44.0, 0.001);
+            sample.pods.silent = 1;
+            capacity.observe(&sample, &load(&sample));
+        }
+        assert_eq!(capacity.limit(), before);
+    }
+
+    #[test]
+    fn an_incident_in_which_all_is_late_leaves_what_was_known() {
+        let mut capacity = learned(20.0..45.0, 2000);
+        for i in 0..960 {
+            let sample = sample(100_000 + 15 * i, 20.0 + 0.02 * i as f64, 0.9);
+            capacity.observe(&sample, &load(&sample));
+        }
+        assert!(capacity.limit().unwrap().per_pod.get() > 15.0, "{:?}", capacity.limit());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What learns from a workload's CPU: the fit, the weights that came of it, and how far CPU bears them out now.
 
-use super::borne_out::BorneOut;
+use super::borne_out::{BorneOut, Durations};
 use super::classes::{ByLabel, Classes};
 use super::edges::Edges;
 use super::fit::{Cost, CostFit, FitClass, FitReport, FitSample, FitSettings};
@@ -32,8 +32,25 @@ const LEAST_REQUESTS: f64 = 30.0;
 /// learn in.
 pub(super) const MOST_BUSY: u32 = 40;
 
-/// Share of the CPU that requests must be thought to have used, for the rest not to drown them.
-const LEAST_EXPLAINED: f64 = 0.05;
+/// Share of the CPU that requests must have used, for the noise of idle pods not to drown them.
+const LEAST_EXPLAINED: f64 = 0.2;
+
+/// How much longer than of late durations must be, in what they weigh, to be called longer, and the windows after which
+/// "of late" counts half.
+const LONGER: f64 = 1.1;
+const DURATIONS_HALF_LIFE: f64 = 16.0;
+
+/// After a lasting drift what was learned before counts so little.
+const AFTER_DRIFT: f64 = 0.01;
+
+/// Samples over which it is seen whether the classes' edges are those of the histogram.
+const EDGES_TRIAL: u32 = 20;
+
+/// Share of the requests beyond the last edge that says that they are not, if bounds beyond it are shown.
+const BEYOND_EDGES: f64 = 0.2;
+
+/// Durations shorter than this are zero: the first bucket of native histograms.
+const LEAST_EDGE: f64 = 1e-6;
 
 #[derive(Debug, Clone)]
 pub(super) struct Learner {
@@ -49,6 +66,21 @@ pub(super) struct Learner {
     borne_out: BorneOut,
     /// CPU per request in units, while that is what is served.
     per_request: f64,
+    /// What a request weighed of late by its duration alone.
+    usual_weight: Option<f64>,
+    /// Windows that are too small to say anything alone.
+    small: Sums,
+    /// All windows with CPU before there was a unit, congested ones too.
+    first: Sums,
+    windows: u64,
+    /// Samples that the classes' edges do not fit.
+    misfits: u32,
+    /// Bounds that these showed, while edges may still be chosen.
+    bounds: Vec<f64>,
+    edges_are_given: bool,
+    /// Number of the sample at which predictions are scored anew: what was predicted while costs changed says nothing of
+    /// who predicts better now.
+    scores_anew_at: Option<u64>,
     /// Busy windows in a row.
     busy: u32,
 }
@@ -60,8 +92,32 @@ pub(super) struct Trust {
     pub(super) factor: f64,
     /// Durations were work rather than waiting, or CPU says how far.
     pub(super) is_vouched_for: bool,
-    /// It is clear by now that requests cost more than before, or wait less.
-    pub(super) has_risen: bool,
+    /// The factor by which requests cost more than before, or wait less, once that is clear.
+    pub(super) has_risen: Option<f64>,
+}
+
+/// Windows added up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    requests: f64,
+    /// Core-seconds, pod-seconds, and core-seconds that classes explain.
+    cpu: f64,
+    pods: f64,
+    explained: f64,
+}
+
+impl Sums {
+    fn add(&mut self, of_pods: &FitSample, requests: f64, explained: f64) {
+        let seconds = of_pods.window.as_secs_f64();
+        self.requests += requests * seconds;
+        self.cpu += of_pods.cpu * seconds;
+        self.pods += of_pods.pods * seconds;
+        self.explained += explained * seconds;
+    }
+
+    fn cpu_per_request(&self) -> Option<f64> {
+        (self.requests > 0.0 && self.cpu > 0.0).then(|| self.cpu / self.requests)
+    }
 }
 
 /// The weights to count with.
@@ -81,15 +137,19 @@ impl Learner {
 
     /// One for the histogram that a sample shows; none if it shows none.
     pub(super) fn for_sample(sample: &Sample, fitting: &Fitting) -> Option<Self> {
-        let mut shown =
-            sample.groups.iter().filter(|group| group.tells()).flat_map(|group| &group.histograms);
-        let le: Vec<f64> = shown.next()?.le().iter().copied().filter(|le| *le > 0.0).collect();
+        let shown = || sample.groups.iter().filter(|group| group.tells()).flat_map(|group| &group.histograms);
+        shown().next()?;
+        let mut le: Vec<f64> =
+            shown().flat_map(|h| h.le().iter().copied()).filter(|le| *le > LEAST_EDGE).collect();
+        le.sort_by(f64::total_cmp);
+        le.dedup();
         let le = if le.len() > MOST_EDGES { USUAL_EDGES.to_vec() } else { le };
         let edges = fitting.edges.clone().or_else(|| Edges::new(le).ok())?;
         let classes = Classes::by_duration(edges);
         let classes = if fitting.has_work { classes.and_work() } else { classes };
         let labels = fitting.by_label.clone().map(|(label, most)| LabelValues::new(label, most));
-        Some(Self::new(classes, fitting.settings, labels))
+        let edges_are_given = fitting.edges.is_some();
+        Some(Self { edges_are_given, ..Self::new(classes, fitting.settings, labels) })
     }
 
     fn new(classes: Classes, settings: FitSettings, labels: Option<LabelValues>) -> Self {
@@ -103,6 +163,14 @@ impl Learner {
             versions: Versions::default(),
             borne_out: BorneOut::new(),
             per_request: 1.0,
+            usual_weight: None,
+            small: Sums::default(),
+            first: Sums::default(),
+            windows: 0,
+            misfits: 0,
+            bounds: Vec::new(),
+            scores_anew_at: None,
+            edges_are_given: true,
             busy: 0,
         }
     }
@@ -110,6 +178,11 @@ impl Learner {
     /// The fit's classes.
     pub(super) fn classes(&self) -> &Classes {
         &self.classes
+    }
+
+    /// Samples with CPU so far, those that were not learned from too.
+    pub(super) fn windows(&self) -> u64 {
+        self.windows
     }
 
     /// Samples learned from.
@@ -147,6 +220,44 @@ impl Learner {
         self.fit = CostFit::new(FitClass::of(&self.classes), self.settings);
     }
 
+    /// Takes other edges where the first page did not show the histogram's own: native histograms, and libraries that show only
+    /// buckets that are not empty. Costs are then learned anew.
+    pub(super) fn check_edges(&mut self, sample: &Sample, load: &Load) {
+        if self.edges_are_given {
+            return;
+        }
+        let last = self.edges.as_slice().last().copied().unwrap_or(0.0);
+        let shown = || sample.groups.iter().flat_map(|group| &group.histograms).flat_map(|h| h.le());
+        let ends_too_soon = shown().fold(0.0, |most: f64, le| most.max(*le)) > last;
+        let beyond: f64 =
+            load.classes.iter().filter(|class| class.le.is_none()).map(|class| class.rate.get()).sum();
+        let is_misfit = !load.inexact_edges.is_empty()
+            || ends_too_soon && beyond > BEYOND_EDGES * load.completed.get().max(f64::MIN_POSITIVE);
+        if is_misfit && self.bounds.len() <= MOST_EDGES {
+            self.bounds.extend(shown().filter(|le| **le > LEAST_EDGE));
+            self.bounds.sort_by(f64::total_cmp);
+            self.bounds.dedup();
+        }
+        self.misfits = if is_misfit { self.misfits + 1 } else { self.misfits.saturating_sub(1) };
+        if self.misfits < EDGES_TRIAL {
+            return;
+        }
+        let bounds = std::mem::take(&mut self.bounds);
+        let bounds = if bounds.len() > MOST_EDGES { USUAL_EDGES.to_vec() } else { bounds };
+        let Ok(edges) = Edges::new(bounds) else { return };
+        self.edges_are_given = true;
+        self.edges = edges.clone();
+        let classes = match self.classes.label().cloned() {
+            Some(by) => {
+                let durations = (MOST_LABELLED / (by.values.len() + 1)).max(1);
+                Classes::by_duration(edges.thinned(durations)).and_label(by)
+            }
+            None => Classes::by_duration(edges),
+        };
+        self.classes = if self.classes.has_work() { classes.and_work() } else { classes };
+        self.fit = CostFit::new(FitClass::of(&self.classes), self.settings);
+    }
+
     /// The published weights; while there are none, every request counts as the mean one does.
     pub(super) fn in_force(&self) -> InForce {
         if let Some(version) = self.versions.current() {
@@ -165,33 +276,82 @@ impl Learner {
         in_classes: impl Fn(&Classes) -> Option<FitSample>,
     ) {
         let Some(of_pods) = in_classes(&self.classes) else { return };
+        self.windows += 1;
         self.busy = if is_busy { self.busy.saturating_add(1) } else { 0 };
-        if !load.congestion.is_empty() || is_busy && self.busy <= MOST_BUSY {
-            return self.fit.interrupt();
+        if self.unit.is_none() {
+            let requests: f64 = of_pods.rates[..self.classes.requests()].iter().sum();
+            self.first.add(&of_pods, requests, 0.0);
         }
-        self.versions.score(|version| in_classes(version.weights.classes()));
-        self.fit.observe(&of_pods);
-        if self.unit.is_none() && self.fit.samples() >= Self::SAMPLES_TO_SERVE {
-            self.unit = self.fit.mean_cost();
+        if !load.congestion.is_empty() || is_busy && self.busy <= MOST_BUSY {
+            self.fit.interrupt();
+        } else {
+            let candidate = (self.fit.predict(&of_pods), of_pods.cpu);
+            self.versions.score(candidate, |version| in_classes(version.weights.classes()));
+            self.fit.observe(&of_pods);
+            if self.scores_anew_at.is_some_and(|at| self.fit.samples() >= at) {
+                self.scores_anew_at = None;
+                self.fit.restart_scores();
+            }
+        }
+        if self.unit.is_none() && self.windows >= Self::SAMPLES_TO_SERVE {
+            // One that begins in an overload has no calm sample: its CPU per request is what it can say.
+            let learned = self.fit.mean_cost().filter(|_| self.fit.samples() >= Self::SAMPLES_TO_SERVE);
+            self.unit = learned.or_else(|| self.first.cpu_per_request());
         }
     }
 
     /// How far the sample's own CPU bears out the work that its classes tell.
-    pub(super) fn borne_out(&mut self, in_classes: impl Fn(&Classes) -> Option<FitSample>) -> Trust {
+    pub(super) fn borne_out(
+        &mut self,
+        is_crowded: bool,
+        in_classes: impl Fn(&Classes) -> Option<FitSample>,
+    ) -> Trust {
         let InForce { weights, .. } = self.in_force();
-        let ratio = self.unit.zip(in_classes(weights.classes())).and_then(|(unit, of_pods)| {
-            let requests = weights.requests(&of_pods.rates) * of_pods.window.as_secs_f64();
-            let explained = unit * weights.weigh(&of_pods.rates);
-            let tells = requests >= LEAST_REQUESTS && explained > LEAST_EXPLAINED * of_pods.cpu;
-            tells.then(|| (of_pods.cpu - self.idle().value * of_pods.pods).max(0.0) / explained)
-        });
-        let mut has_risen = false;
-        if self.versions.current().is_none() {
-            self.per_request = ratio.unwrap_or(self.per_request);
-        } else if let Some(ratio) = ratio {
-            has_risen = self.borne_out.learn(ratio);
+        let by_class = self.versions.current().is_some();
+        let mut has_risen = None;
+        let mut is_vouched_for = false;
+        if let Some((unit, of_pods)) = self.unit.zip(in_classes(weights.classes())) {
+            let requests = weights.requests(&of_pods.rates);
+            let durations = self.durations(weights.weigh(&of_pods.rates) / requests, is_crowded);
+            self.small.add(&of_pods, requests, unit * weights.weigh(&of_pods.rates));
+            if self.small.requests >= LEAST_REQUESTS {
+                let Sums { cpu, pods, explained, .. } = std::mem::take(&mut self.small);
+                let used = cpu - self.idle().value * pods;
+                is_vouched_for = used > LEAST_EXPLAINED * cpu && explained > 0.0;
+                if is_vouched_for && by_class {
+                    has_risen = self.borne_out.learn(used / explained, durations);
+                } else if is_vouched_for {
+                    self.per_request = used / explained;
+                }
+            }
         }
-        Trust { factor: self.factor_in_force(), is_vouched_for: ratio.is_some(), has_risen }
+        Trust { factor: self.factor_in_force(), is_vouched_for, has_risen }
+    }
+
+    /// As far as the last sample's CPU said.
+    pub(super) fn as_before(&self) -> Trust {
+        Trust { factor: self.factor_in_force(), is_vouched_for: false, has_risen: None }
+    }
+
+    /// What CPU per MetricsQPS is, of what the fit knows, where weights are given and their one class is MetricsQPS.
+    pub(super) fn compare_metricsqps(&mut self, ratio: f64, is_crowded: bool) {
+        let durations = if is_crowded { Durations::Crowded } else { Durations::Usual };
+        self.borne_out.learn(ratio, durations);
+    }
+
+    /// What durations look like, from what a request weighs by its duration alone.
+    fn durations(&mut self, weight: f64, is_crowded: bool) -> Durations {
+        if !weight.is_finite() {
+            return Durations::Usual;
+        }
+        let usual = *self.usual_weight.get_or_insert(weight);
+        let gain = 1.0 - 0.5f64.powf(1.0 / DURATIONS_HALF_LIFE);
+        self.usual_weight = Some(usual + gain * (weight - usual));
+        match weight > LONGER * usual {
+            _ if is_crowded => Durations::Crowded,
+            true => Durations::Longer,
+            false => Durations::Usual,
+        }
     }
 
     /// Relative variance of a single request's cost in these rates, as far as the fit knows costs by now.
@@ -204,8 +364,12 @@ impl Learner {
         if sum > 0.0 { (squares * n / (sum * sum) - 1.0).max(0.0) } else { 0.0 }
     }
 
+    /// What a pod costs that does nothing. While the data do not tell, none of its CPU: replicas are then what an HPA on CPU
+    /// would ask for.
     fn idle(&self) -> Cost {
-        self.versions.current().map_or_else(|| self.fit.idle_without_classes(), |version| version.idle)
+        let fitted = || Some(self.fit.idle_without_classes()).filter(|idle| idle.interval.is_some());
+        let idle = self.versions.current().map(|version| version.idle).or_else(fitted);
+        idle.unwrap_or(Cost { value: 0.0, interval: None })
     }
 
     /// What pods cost, in the units that are served.
@@ -219,32 +383,52 @@ impl Learner {
         })
     }
 
-    /// What pods cost where the only class is MetricsQPS itself.
+    /// What pods cost where the only class is MetricsQPS itself. CPU that has risen against it counts.
     pub(super) fn cost_of_metricsqps(&self) -> Option<CpuCost> {
-        let report = (self.samples() >= Self::SAMPLES_TO_SERVE).then(|| self.fit.report())?;
-        let unit = report.classes.first().filter(|class| class.value > 0.0)?;
-        Some(CpuCost {
-            idle: report.idle.value,
-            idle_interval: report.idle.interval,
-            unit: unit.value,
-            unit_interval: unit.interval,
-        })
+        let mut cost = self.usual_cost_of_metricsqps()?;
+        let risen = self.borne_out.factor().max(1.0);
+        cost.unit *= risen;
+        cost.unit_interval = cost.unit_interval.map(|(low, high)| (low * risen, high * risen));
+        Some(cost)
+    }
+
+    /// The same, as it was learned.
+    pub(super) fn usual_cost_of_metricsqps(&self) -> Option<CpuCost> {
+        let is_learned = self.samples() >= Self::SAMPLES_TO_SERVE;
+        let report = is_learned.then(|| self.fit.report());
+        if let Some(report) = report.filter(|report| report.idle.interval.is_some())
+            && let Some(unit) = report.classes.first().filter(|class| class.value > 0.0)
+        {
+            let idle = report.idle;
+            return Some(CpuCost {
+                idle: idle.value,
+                idle_interval: idle.interval,
+                unit: unit.value,
+                unit_interval: unit.interval,
+            });
+        }
+        // Without an idle pod's cost, all CPU is that of requests; in an overload from the start, that of the first windows.
+        let learned = self.fit.cpu_per_request().filter(|_| is_learned);
+        Some(CpuCost { idle: 0.0, idle_interval: None, unit: learned.or(self.unit)?, unit_interval: None })
     }
 
     /// Publishes weights that are worth it, or takes back those that were not. Tells by which factor the same requests
     /// weigh more from now on.
     pub(super) fn publish(&mut self, at: Time, rates: impl Fn(&Classes) -> Option<FitSample>) -> Option<f64> {
         let before = self.in_force();
+        let was_by_class = self.versions.current().is_some();
         let factor = self.factor_in_force();
         let has_changed = self.versions.roll_back(at) || self.publish_if_worth(at);
         if !has_changed {
             return None;
         }
         self.borne_out = BorneOut::new();
+        (self.usual_weight, self.small) = (None, Sums::default());
         let after = self.in_force();
         let weighed = |weights: &Weights| Some(weights.weigh(&rates(weights.classes())?.rates));
         let (before, after) = weighed(&before.weights).zip(weighed(&after.weights))?;
-        (before > 0.0 && after > 0.0).then(|| after / (before * factor))
+        // CPU per request is in the same unit already.
+        was_by_class.then(|| after / (before * factor))
     }
 
     fn factor_in_force(&self) -> f64 {
@@ -254,10 +438,11 @@ impl Learner {
     fn publish_if_worth(&mut self, at: Time) -> bool {
         let samples = self.fit.samples();
         let is_time = samples >= SAMPLES_TO_PUBLISH && samples.is_multiple_of(LOOK_EVERY);
-        let Some(unit) = self.unit.filter(|_| is_time && self.versions.may_change(at)) else { return false };
+        let may_change = self.versions.may_change(at) && self.versions.is_worth_a_change();
+        let Some(unit) = self.unit.filter(|_| is_time && may_change) else { return false };
         let report = self.fit.report();
         let is_sound = report.is_identifiable() && report.beats_rivals;
-        if !(is_sound && self.versions.is_worth(self.fit.mean_squared_error())) {
+        if !is_sound {
             return false;
         }
         let weights: Vec<f64> = self.fit.costs().iter().map(|cost| cost / unit).collect();
@@ -271,9 +456,10 @@ impl Learner {
         }
     }
 
-    /// After a lasting drift: costs are learned from now on, and not from when they were others.
+    /// After a lasting drift: costs are those from now on, and hardly those from when they were others.
     pub(super) fn forget_what_was_before_the_drift(&mut self) {
-        self.fit = CostFit::new(FitClass::of(&self.classes), self.settings);
+        self.fit.forget(AFTER_DRIFT);
+        self.scores_anew_at = Some(self.fit.samples() + SAMPLES_TO_PUBLISH);
     }
 }
 

@@ -61,6 +61,8 @@ pub enum Change {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Versions {
     current: Option<(Version, Errors)>,
+    /// Of the fit as it is, over the samples that the current one was scored on.
+    candidate: Errors,
     previous: Option<(Version, Errors)>,
     number: u32,
     changed: Option<Time>,
@@ -72,8 +74,14 @@ impl Versions {
     }
 
     /// Scores both on a sample that neither has learned from. `as_seen_by` sorts its requests into a version's classes.
-    pub(super) fn score(&mut self, as_seen_by: impl Fn(&Version) -> Option<FitSample>) {
+    /// `candidate` is what the fit predicts for it, and the truth.
+    pub(super) fn score(
+        &mut self,
+        candidate: (f64, f64),
+        as_seen_by: impl Fn(&Version) -> Option<FitSample>,
+    ) {
         let keep = 0.5f64.powf(1.0 / HALF_LIFE);
+        self.candidate.add(candidate.0, candidate.1, keep);
         for (version, errors) in [&mut self.current, &mut self.previous].into_iter().flatten() {
             if let Some(sample) = as_seen_by(version) {
                 errors.add(version.predict(&sample), sample.cpu, keep);
@@ -86,12 +94,12 @@ impl Versions {
         self.changed.is_none_or(|changed| at - changed >= DAY)
     }
 
-    /// Whether weights whose mean squared error is `mean_squared` are worth a change.
-    pub(super) fn is_worth(&self, mean_squared: f64) -> bool {
-        let trial = |(_, errors): &&(Version, Errors)| errors.weight() >= TRIAL;
-        self.current
-            .as_ref()
-            .is_none_or(|current| trial(&current) && mean_squared < WORTH_A_CHANGE * current.1.mean_squared())
+    /// Whether what the fit knows by now is worth a change.
+    pub(super) fn is_worth_a_change(&self) -> bool {
+        self.current.as_ref().is_none_or(|(_, errors)| {
+            let is_better = self.candidate.mean_squared() < WORTH_A_CHANGE * errors.mean_squared();
+            errors.weight() >= TRIAL && is_better
+        })
     }
 
     pub(super) fn publish(
@@ -106,6 +114,7 @@ impl Versions {
         let version = Version { number: self.number, since, weights, unit, idle, report };
         self.previous =
             self.current.replace((version, Errors::default())).map(|(old, _)| (old, Errors::default()));
+        self.candidate = Errors::default();
         self.changed = Some(since);
     }
 
@@ -116,6 +125,7 @@ impl Versions {
         if is_better && let Some((old, errors)) = self.previous.take() {
             self.number += 1;
             self.current = Some((Version { number: self.number, since: at, ..old }, errors));
+            self.candidate = errors;
             self.changed = Some(at);
         }
         is_better

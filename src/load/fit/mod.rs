@@ -222,6 +222,28 @@ impl CostFit {
         self.samples += 1;
     }
 
+    /// Counts all that it has learned as the share `keep` of it: costs are thought to have changed.
+    pub fn forget(&mut self, keep: f64) {
+        let lagged = self.lagged.as_mut().map(|(_, candidate)| candidate);
+        for candidate in [&mut self.aligned, &mut self.qps].into_iter().chain(lagged) {
+            candidate.regression.forget(keep);
+        }
+        // Errors made while costs changed say nothing of who predicts better now.
+        self.restart_scores();
+    }
+
+    /// CPU per request over all that was learned from, idle pods' included, in core-seconds; none before there was a request.
+    pub fn cpu_per_request(&self) -> Option<f64> {
+        let (requests, cpu) = (self.qps.regression.mean(1), self.qps.regression.mean(2));
+        (requests > 0.0 && cpu > 0.0).then(|| cpu / requests)
+    }
+
+    /// CPU that it expects, in cores.
+    pub(super) fn predict(&self, sample: &FitSample) -> f64 {
+        let work: f64 = self.costs().iter().zip(&sample.rates).map(|(cost, rate)| cost * rate).sum();
+        self.idle() * sample.pods + work
+    }
+
     /// The next sample does not follow the last one: what was in between cannot be learned from.
     pub fn interrupt(&mut self) {
         let lagged = self.lagged.as_mut().map(|(lag, candidate)| {
@@ -273,11 +295,6 @@ impl CostFit {
     /// What a pod costs that does nothing if the classes are not looked at, in cores.
     pub fn idle_without_classes(&self) -> Cost {
         report::idle_of(&self.qps)
-    }
-
-    /// Mean squared error of the predictions, in cores squared; infinite before there are any.
-    pub fn mean_squared_error(&self) -> f64 {
-        self.best().errors.mean_squared()
     }
 
     fn requests(&self, rates: &[f64]) -> f64 {

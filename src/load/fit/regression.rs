@@ -170,9 +170,8 @@ impl Regression {
         self.last = None;
     }
 
-    /// Learns a row, after forgetting all but the share `keep` of what it knew.
-    pub(super) fn learn(&mut self, x: &[f64], y: f64, keep: f64) {
-        let k = x.len();
+    /// Counts all that it knows as the share `keep` of it.
+    pub(super) fn forget(&mut self, keep: f64) {
         for sums in [&mut self.later, &mut self.earlier, &mut self.across] {
             sums.scale(keep);
         }
@@ -181,8 +180,15 @@ impl Regression {
         self.pairs *= keep;
         self.pairs_squared *= keep * keep;
         self.spread.forget(keep);
-        self.seen = self.seen * keep + 1.0;
+        self.seen *= keep;
         self.mean.iter_mut().for_each(|mean| *mean *= keep);
+    }
+
+    /// Learns a row, after forgetting all but the share `keep` of what it knew.
+    pub(super) fn learn(&mut self, x: &[f64], y: f64, keep: f64) {
+        let k = x.len();
+        self.forget(keep);
+        self.seen += 1.0;
         self.mean.iter_mut().zip(x.iter().chain([&y])).for_each(|(mean, value)| *mean += value);
 
         let expected = if self.pairs > 0.0 { self.predict(x) } else { y };

@@ -94,6 +94,8 @@ pub struct LoadModel {
     filter: Option<CostFilter>,
     /// End of the last window that the filter learned.
     learned_until: Option<Time>,
+    /// End of the last window whose CPU was learned from.
+    evidence_until: Option<Time>,
     /// Windows that it was kept from learning for doubt, in a row.
     frozen: u32,
     /// None before the first sample that shows what there is to learn.
@@ -110,7 +112,15 @@ impl From<NothingCompletes> for Unknown {
 impl LoadModel {
     /// A model that has seen nothing yet.
     pub fn new(weighing: Weighing) -> Self {
-        Self { weighing, filter: None, learned_until: None, frozen: 0, learner: None, drift_since: None }
+        Self {
+            weighing,
+            filter: None,
+            learned_until: None,
+            evidence_until: None,
+            frozen: 0,
+            learner: None,
+            drift_since: None,
+        }
     }
 
     /// The load that a sample shows.
@@ -133,17 +143,24 @@ impl LoadModel {
     fn observe_given(&mut self, sample: &Sample, weights: &Weights) -> Result<Load, Unknown> {
         let load = Load::of(sample, weights, self.cost())?;
         let is_busy = is_busy(sample);
-        // The one class of this fit is MetricsQPS itself.
-        self.learner.get_or_insert_with(Learner::of_metricsqps).learn(&load, is_busy, |_| {
-            let of_pods = FitSample::of(sample, weights.classes())?;
-            Some(FitSample { rates: vec![weights.weigh(&of_pods.rates)], ..of_pods })
-        });
+        if self.is_new_evidence(sample) {
+            let ratio = self.share_that_cpu_explains(sample, weights);
+            let learner = self.learner.get_or_insert_with(Learner::of_metricsqps);
+            if let Some(ratio) = ratio {
+                learner.compare_metricsqps(ratio, is_busy || !load.congestion.is_empty());
+            }
+            // The one class of this fit is MetricsQPS itself.
+            learner.learn(&load, is_busy, |_| {
+                let of_pods = FitSample::of(sample, weights.classes())?;
+                Some(FitSample { rates: vec![weights.weigh(&of_pods.rates)], ..of_pods })
+            });
+        }
         let is_busy = is_busy || !load.congestion.is_empty();
         let borne_out = if is_busy { self.share_that_cpu_explains(sample, weights) } else { None };
         let trust = match borne_out {
             // More CPU than usual is no reason to count more than what was typed.
-            Some(share) => Trust { factor: share.min(1.0), is_vouched_for: true, has_risen: false },
-            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_risen: false },
+            Some(share) => Trust { factor: share.min(1.0), is_vouched_for: true, has_risen: None },
+            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_risen: None },
         };
         Ok(self.estimate(sample, load, trust, None))
     }
@@ -151,7 +168,7 @@ impl LoadModel {
     /// CPU used, of what the MetricsQPS of the same pods usually takes; none while that is not known.
     fn share_that_cpu_explains(&self, sample: &Sample, weights: &Weights) -> Option<f64> {
         let of_pods = FitSample::of(sample, weights.classes())?;
-        let cost = self.cpu_cost().ok()?;
+        let cost = self.learner.as_ref()?.usual_cost_of_metricsqps()?;
         let usual = cost.unit * weights.weigh(&of_pods.rates);
         (usual > 0.0).then(|| (of_pods.cpu - cost.idle * of_pods.pods).max(0.0) / usual)
     }
@@ -161,27 +178,32 @@ impl LoadModel {
         if self.learner.is_none() {
             self.learner = Learner::for_sample(sample, fitting);
         }
+        let is_new = self.is_new_evidence(sample);
         let Some(learner) = &mut self.learner else { return Err(Unknown::NoCpu) };
         learner.choose_classes(sample);
         let in_classes = |classes: &Classes| FitSample::of(sample, classes);
         let InForce { weights, source } = learner.in_force();
         let load = Load::of(sample, &weights, usual)?;
-        learner.learn(&load, is_busy(sample), in_classes);
+        learner.check_edges(sample, &load);
+        let is_crowded = is_busy(sample) || !load.congestion.is_empty();
+        if is_new {
+            learner.learn(&load, is_busy(sample), in_classes);
+        }
         if !learner.is_serving() {
-            let samples = learner.samples();
+            let samples = learner.windows();
             let has_cpu = in_classes(learner.classes()).is_some();
             return Err(match samples {
                 0 if !has_cpu => Unknown::NoCpu,
                 _ => Unknown::Learning { samples, of: Learner::SAMPLES_TO_SERVE },
             });
         }
-        let trust = learner.borne_out(in_classes);
+        let trust = if is_new { learner.borne_out(is_crowded, in_classes) } else { learner.as_before() };
         let trust = Trust { is_vouched_for: trust.is_vouched_for || load.congestion.is_empty(), ..trust };
         let is_by_class = matches!(source, WeightsInForce::Fitted { .. });
         let variance = in_classes(learner.classes())
             .filter(|_| !is_by_class)
             .map(|of_pods| learner.variance_of_one(&of_pods.rates));
-        let changed = learner.publish(sample.at, in_classes);
+        let changed = if is_new { learner.publish(sample.at, in_classes) } else { None };
         let load = Load { weights: source, ..load };
         let load = self.estimate(sample, load, trust, variance);
         // From the next sample on.
@@ -190,6 +212,15 @@ impl LoadModel {
         }
         self.note_drift(sample.at);
         Ok(load)
+    }
+
+    /// Whether the sample's window begins after the last one that was learned from. Windows that overlap tell the same twice.
+    fn is_new_evidence(&mut self, sample: &Sample) -> bool {
+        let is_new = is_after(self.evidence_until, sample);
+        if is_new {
+            self.evidence_until = Some(sample.at);
+        }
+        is_new
     }
 
     fn note_drift(&mut self, at: Time) {
@@ -219,7 +250,8 @@ impl LoadModel {
         let (work, squared) = (sum(1), sum(2));
         let squared = variance.map_or(squared, |variance| work * work / requests * (1.0 + variance));
         if self.filter.is_none() && requests > 0.0 {
-            self.filter = Some(CostFilter::new(work / requests));
+            // A first window whose CPU is lost in that of idle pods is no request that costs nothing.
+            self.filter = Some(CostFilter::new(if work > 0.0 { work / requests } else { 1.0 }));
         }
         let Some(filter) = &mut self.filter else { return load };
         // Those that have not told may have other requests than those that have.
@@ -227,18 +259,18 @@ impl LoadModel {
         let is_doubtful = !is_vouched_for || telling < sample.pods.ready;
         self.frozen = if is_doubtful { self.frozen.saturating_add(1) } else { 0 };
         let may_learn = !is_doubtful || load.congestion.is_empty() && self.frozen > MOST_BUSY;
-        let is_new = self
-            .learned_until
-            .is_none_or(|until| sample.at - until >= Span::from_secs_f64(seconds * (1.0 - OVERLAP)));
+        let is_new = is_after(self.learned_until, sample);
         // Of an overload the light requests get through first, so what completes seems light; heavier it can only be.
         let is_lighter = !load.congestion.is_empty() && work < requests * filter.cost();
         if is_new && may_learn && !is_lighter {
             filter.learn(&Counted { requests, work, squared });
             self.learned_until = Some(sample.at);
         }
-        if has_risen && work > requests * filter.cost() {
+        if let Some(risen) = has_risen
+            && work > requests * filter.cost()
+        {
             // All requests cost more, and not a mix that may be chance.
-            filter.rescale(work / (requests * filter.cost()));
+            filter.rescale(risen.min(work / (requests * filter.cost())));
         }
         let offered = load.offered.get();
         // A congested workload does all the work that it can: there is at least that much.
@@ -269,7 +301,7 @@ impl LoadModel {
             Weighing::Given(_) => learner.cost_of_metricsqps(),
             Weighing::Fitted(_) => learner.cpu_cost(),
         };
-        known.ok_or(match learner.samples() {
+        known.ok_or(match learner.windows() {
             0 => Unknown::NoCpu,
             samples => Unknown::Learning { samples, of: Learner::SAMPLES_TO_SERVE.max(samples) },
         })
@@ -294,6 +326,12 @@ impl LoadModel {
 /// Whether durations are waiting as much as work, as far as CPU tells.
 fn is_busy(sample: &Sample) -> bool {
     utilization(sample).is_some_and(|share| share > KNEE)
+}
+
+/// Whether the sample's window hardly overlaps one that ended at `until`.
+fn is_after(until: Option<Time>, sample: &Sample) -> bool {
+    let least = Span::from_secs_f64(window(sample).as_secs_f64() * (1.0 - OVERLAP));
+    until.is_none_or(|until| sample.at - until >= least)
 }
 
 /// The mean window of the pods that tell.

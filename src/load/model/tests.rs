@@ -350,3 +350,132 @@ fn given_weights_are_taken_at_their_word_until_a_pod_is_too_busy() {
     assert!(load.raw.get() > 1.5 * typed);
     assert!(load.metricsqps.get() < 1.25 * typed, "{load:?}");
 }
+
+/// Cheap requests, and a heavy one now and then: the first publication came with a load that was no number.
+#[test]
+fn a_publication_never_makes_the_load_jump() {
+    for seed in 0..60 {
+        let mut play = Play::new(Fitting::default());
+        play.rng = Pcg64::seed_from_u64(seed);
+        for _ in 0..600 {
+            let before = play.model.version().is_none();
+            play.pods = play.rng.random_range(4..8);
+            let cheap = play.rng.random_range(50.0..150.0);
+            let heavy = if play.rng.random::<f64>() < 0.5 { 0.0 } else { play.rng.random_range(1.0..3.0) };
+            let rates = [cheap, 0.0, 0.0, heavy];
+            let _ = play.play(rates, &COSTS);
+            if before && play.model.version().is_some() {
+                for _ in 0..3 {
+                    let load = play.play(rates, &COSTS).unwrap();
+                    let wanted = (cheap * COSTS[0] + heavy * COSTS[3]) / 0.65;
+                    assert!(play.replicas(&load) < 4.0 * wanted + 1.0, "seed {seed}: {load:?}");
+                }
+                break;
+            }
+        }
+    }
+}
+
+/// The unit comes from the night's cheap requests; by day they cost a hundred times as much.
+#[test]
+fn a_unit_from_a_cheap_night_does_not_blind_the_day() {
+    let mut play = Play::new(Fitting::default());
+    play.pods = 2;
+    for _ in 0..960 {
+        let _ = play.window([40.0, 0.0, 0.0, 0.0], Some(0.02));
+    }
+    play.pods = 5;
+    let load = (0..10).map(|_| play.window([30.0, 0.0, 0.0, 6.0], Some(3.0)).unwrap()).last().unwrap();
+    close(play.replicas(&load), 3.0 / 0.65, 0.15);
+}
+
+#[test]
+fn one_that_begins_in_an_overload_soon_has_an_opinion() {
+    let mut play = Play::new(Fitting::default());
+    play.pods = 3;
+    let load = (0..20).map(|_| play.window([200.0, 100.0, 20.0, 1.0], Some(2.85))).last().unwrap().unwrap();
+    assert!(play.replicas(&load) > 3.9, "{load:?}");
+}
+
+#[test]
+fn an_overload_of_ten_minutes_erases_nothing() {
+    let mut play = Play::settled();
+    let before = play.model.fit_report().unwrap().samples;
+    play.pods = 3;
+    for _ in 0..40 {
+        play.window([0.0, 50.0, 100.0, 60.0], Some(2.85)).unwrap();
+    }
+    assert_eq!(play.model.drift_since(), None);
+    assert_eq!(play.model.fit_report().unwrap().samples, before);
+}
+
+/// 1.8 requests a second, each of two core-seconds and later of four.
+#[test]
+fn a_workload_of_few_heavy_requests_is_followed() {
+    let mut play = Play::new(Fitting::default());
+    play.pods = 12;
+    (0..200).for_each(|_| drop(play.window([0.0, 0.0, 0.0, 1.8], Some(3.6))));
+    let load = (0..60).map(|_| play.window([0.0, 0.0, 0.0, 1.8], Some(7.2)).unwrap()).last().unwrap();
+    close(play.replicas(&load), 7.2 / 0.65, 0.15);
+}
+
+/// A load three times as large, whose CPU is told two windows late.
+#[test]
+fn cpu_that_comes_late_does_not_defeat_a_surge() {
+    let mut play = Play::settled();
+    play.pods = 9;
+    (0..40).for_each(|_| drop(play.usual()));
+    for i in 0..4 {
+        let load = play.window(USUAL.map(|rate| 3.0 * rate), Some(if i < 2 { 2.3 } else { 6.9 })).unwrap();
+        assert!(play.replicas(&load) > 2.2 * REPLICAS, "{i}: {}", play.replicas(&load));
+    }
+}
+
+/// Typed weights and a target utilization: a release that doubles costs makes a pod carry half.
+#[test]
+fn with_given_weights_a_release_that_doubles_costs_halves_the_capacity() {
+    let classes = Classes::by_duration(Edges::new(LE.to_vec()).unwrap());
+    let weights = Weights::new(classes, &[0.1, 1.0, 4.0, 8.0]).unwrap();
+    let mut play = Play::new(Fitting::default());
+    play.model = LoadModel::new(Weighing::Given(weights));
+    play.pods = 9;
+    (0..100).for_each(|_| drop(play.usual()));
+    let before = play.usual();
+    close(play.replicas(&before), (2.3 + 9.0 * IDLE) / 0.7, 0.15);
+    play.dearer = 2.0;
+    let after = (0..3).map(|_| play.usual()).last().unwrap();
+    assert!(play.replicas(&after) > 1.6 * play.replicas(&before) || play.replicas(&after) > 1.7 * REPLICAS);
+    let unit = |play: &Play| play.model.cpu_cost().unwrap().unit;
+    let risen = unit(&play);
+    play.dearer = 1.0;
+    (0..60).for_each(|_| drop(play.usual()));
+    assert!(unit(&play) < 0.75 * risen, "{risen} {}", unit(&play));
+}
+
+/// Only the buckets that are not empty are shown, and at first that is one.
+#[test]
+fn classes_that_the_first_page_did_not_show_are_found() {
+    let mut play = Play::new(Fitting::default());
+    for round in 0..480 {
+        let level = play.rng.random_range(0.5..1.5);
+        let rates = USUAL.map(|rate| rate * level * play.rng.random_range(0.5..1.5));
+        play.pods = play.rng.random_range(3..8);
+        let work: f64 = rates.iter().zip(COSTS).map(|(rate, cost)| rate * cost).sum();
+        let (le, shown) = if round == 0 {
+            (vec![2.9e-39, 0.01], vec![0.0, rates[0], 0.0])
+        } else {
+            (LE.to_vec(), rates.to_vec())
+        };
+        let shown = shown.into_iter().map(Rate::saturating).collect();
+        let group = Group {
+            pods: play.pods,
+            histograms: vec![HistogramRates::new(Labels::new(), le, shown, None).unwrap()],
+            cpu: Some(Cores::saturating(IDLE * f64::from(play.pods) + work)),
+            ..Group::empty(WINDOW)
+        };
+        let _ = play.sample(vec![group]);
+    }
+    let version = play.model.version().unwrap();
+    assert_eq!(version.weights.classes().edges().as_slice(), LE);
+    close(version.weights.weights()[3] * version.unit, 0.5, 0.1);
+}
