@@ -483,6 +483,13 @@ impl Spec {
         self.load.check_series(&mut wrong);
         let weighing = self.load.check_weights(&mut wrong);
         let target = self.target.check(&mut wrong);
+        if let (Weights::Fit(_), Target::MetricsQpsPerPod(_)) = (&self.load.weights, &self.target) {
+            wrong.not_yet(
+                "spec.target.metricsQPSPerPod",
+                "the unit of learned weights is the workload's mean request after a start, and a restart may find another one; \
+                 use cpuUtilization or latency, or give weights",
+            );
+        }
         match (interval, weighing, target) {
             (Some(interval), Some(weighing), Some(target)) if wrong.0.is_empty() => Ok(Checked {
                 min_replicas: self.min_replicas,
@@ -763,7 +770,12 @@ mod tests {
         let weights = |w| refused(&["load", "weights", "fixed"], w);
         assert_eq!(weights(json!({"edges": [0.2, 0.1]})), ["spec.load.weights.fixed.edges"]);
         assert_eq!(weights(json!({"edges": [0.1]})), ["spec.load.weights.fixed.weights"]);
-        let fit = |f| refused(&["load", "weights"], json!({"fit": f}));
+        let fit = |f| {
+            let mut fields = refused(&["load", "weights"], json!({"fit": f}));
+            // That of the minimal spec does not go with learned weights.
+            fields.retain(|field| field != "spec.target.metricsQPSPerPod");
+            fields
+        };
         assert_eq!(fit(json!({"edges": [0.0]})), ["spec.load.weights.fit.edges"]);
         assert_eq!(fit(json!({"halfLife": "1m"})), ["spec.load.weights.fit.halfLife"]);
         assert_eq!(fit(json!({"byLabel": {"name": "le"}})), ["spec.load.weights.fit.byLabel.name"]);
@@ -773,6 +785,8 @@ mod tests {
         );
         let work = json!({"metric": "tokens_total"});
         assert_eq!(refused(&["load", "work"], work), ["spec.load.weights.fixed.work"]);
+        let learned = json!({"histogram": "d"});
+        assert_eq!(refused(&["load"], learned), ["spec.target.metricsQPSPerPod"]);
         for percent in [0, 101] {
             let target = json!({"cpuUtilization": percent});
             assert_eq!(refused(&["target"], target), ["spec.target.cpuUtilization"]);
