@@ -1,14 +1,15 @@
 //! How much work arrives.
 //!
 //! ```text
-//! Reading ─▶ Counters ─▶ Sample ─▶ offered ─▶ Load { MetricsQPS, standard error, classes, congestion }
-//!            counters    what was    edges and weights, silent pods,
-//!            to rates    seen        rejections, growing queues
+//! Reading ─▶ Counters ─▶ Sample ─▶ offered ─▶ LoadModel ─▶ Load { MetricsQPS, standard error, classes, congestion }
+//!            counters    what was    silent pods,   what a request
+//!            to rates    seen        rejections,    costs at present,
+//!                                    queues         learned from CPU
 //! ```
 //!
 //! A [`Sample`] holds evidence only: what each pod showed, over which window. What is inferred from it (silent
-//! pods, offered instead of served) is inferred in [`Load::of`], so that a recorded sample can be judged again
-//! by a newer version. Nothing here takes an unknown for a zero.
+//! pods, offered instead of served, costs) is inferred in [`Load::of`] and [`LoadModel`], so that a recorded sample can be
+//! judged again by a newer version. Nothing here takes an unknown for a zero.
 
 mod borne_out;
 mod classes;
@@ -37,5 +38,5 @@ pub use model::{CpuCost, Fitting, LoadModel, Unknown, Weighing};
 pub use offered::{ClassLoad, Congestion, Load, NothingCompletes, WORK, WeightsInForce};
 pub use reading::{HistogramCounts, Reading};
 pub use sample::{Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
-pub use versions::{Change, Version};
+pub use versions::Version;
 pub use weights::{MAX_WEIGHT, Weights, WeightsError};

@@ -3,8 +3,6 @@
 //! At most one version a day, and none that does not predict better than the one before it; should the one before predict
 //! better after all, it comes back.
 
-use serde::{Deserialize, Serialize};
-
 use super::fit::{Cost, Errors, FitReport, FitSample};
 use super::weights::Weights;
 use crate::units::{Span, Time};
@@ -45,16 +43,6 @@ impl Version {
     fn predict(&self, sample: &FitSample) -> f64 {
         self.idle.value * sample.pods + self.unit * self.weights.weigh(&sample.rates)
     }
-}
-
-/// What became of the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Change {
-    /// New ones are in force.
-    Published,
-    /// Those before are in force again: they predicted better.
-    RolledBack,
 }
 
 /// The version in force and the one before it.
