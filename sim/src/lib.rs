@@ -19,6 +19,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod costs;
+pub mod fluid;
 pub mod history;
 pub mod latency;
 mod measure;
@@ -30,4 +31,5 @@ pub mod report;
 pub mod samples;
 pub mod scenario;
 pub mod score;
+pub mod series;
 pub mod trace;

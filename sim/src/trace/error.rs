@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use plimsoll::units::Span;
+
 /// A trace that cannot be replayed: where it is wrong, and what was expected there.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
@@ -75,5 +77,18 @@ pub enum TraceError {
         limit: u64,
         /// A scale that would do.
         scale: f64,
+    },
+    /// Too many steps to be held in memory.
+    #[error(
+        "{trace}: it is more than {limit} steps of {step} long: is there a gap, or a wrong unit of time? If not, give a \
+         shorter --window"
+    )]
+    TooLong {
+        /// The trace.
+        trace: String,
+        /// How long a step is.
+        step: Span,
+        /// How many are taken.
+        limit: usize,
     },
 }

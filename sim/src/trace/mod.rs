@@ -7,6 +7,7 @@
 
 mod builtin;
 mod copies;
+mod counts;
 mod durations;
 mod error;
 mod options;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll::units::Span;
 
+pub(crate) use counts::Counts;
 pub use error::TraceError;
 pub(crate) use rows::Rows;
 
@@ -83,6 +85,18 @@ impl Trace {
         let trace = Self { source: Source::File(path, *format), options };
         trace.arrivals()?;
         Ok(trace)
+    }
+
+    /// Its rows of counts, if it is a file of such rows.
+    pub(crate) fn counts(&self) -> Result<Option<Counts>, TraceError> {
+        let window = self.options.window;
+        match &self.source {
+            Source::Shop | Source::File(_, Format::Requests) => Ok(None),
+            Source::File(path, Format::Rates) => Counts::open_rates(path, window).map(Some),
+            Source::File(path, Format::Histograms) => {
+                Counts::open_histograms(path, window).map(|(counts, _)| Some(counts))
+            }
+        }
     }
 
     /// How it is read.

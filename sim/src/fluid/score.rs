@@ -1,0 +1,139 @@
+//! What a run cost, and how often and how far it fell short.
+
+use serde::Serialize;
+
+use super::kernel::Step;
+
+/// Scores over a part of a run. Serialized as they stand: every name carries its unit.
+///
+/// Those of the SPEC Research Group (Herbst et al., "Ready for Rain? A View from SPEC Research on the Future of Cloud Metrics",
+/// arXiv 1604.03470) compare the pods that are ready with the demand in whole pods: the fewest that carry the step's load, one
+/// at least, as a workload without load still has one. They weigh a step by its own demand, so quiet steps count as much
+/// as busy ones; `shortage_ratio` does not.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Scores {
+    /// Steps that were scored.
+    pub steps: usize,
+    /// Share of the steps in which the load was above what the ready pods carry, 0 to 1.
+    pub short_time_ratio: f64,
+    /// Load that the ready pods could not carry, of all load, 0 to 1.
+    pub shortage_ratio: f64,
+    /// Pods that are paid for, ready or not; the mean over the steps.
+    pub pods_mean: f64,
+    /// Pods ordered and pods given back, a step: the mean absolute change of the paid pods.
+    pub churn: f64,
+    /// Timeshare-weighted shortage: missing pods, of the demand; the mean over the steps, in percent.
+    pub theta_u_percent: f64,
+    /// The same of idle pods, in percent of the demand.
+    pub theta_o_percent: f64,
+    /// Steps with fewer ready pods than the demand, in percent.
+    pub tau_u_percent: f64,
+    /// Steps with more, in percent.
+    pub tau_o_percent: f64,
+    /// Steps in which demand and ready pods did not both rise, both fall or both stay, in percent.
+    pub instability_percent: f64,
+}
+
+/// Adds up the steps of a part.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    steps: usize,
+    short: usize,
+    load: f64,
+    shortage: f64,
+    paid: f64,
+    changed: f64,
+    theta_u: f64,
+    theta_o: f64,
+    under: usize,
+    over: usize,
+    unstable: usize,
+    /// Demand and ready pods of the step before, whether or not it belongs to the part.
+    before: Option<(f64, f64)>,
+}
+
+impl Tally {
+    /// A step of the part.
+    pub fn add(&mut self, step: &Step) {
+        let (demand, ready) = (step.demand(), step.ready);
+        let missing = step.load - ready * step.capacity;
+        self.steps += 1;
+        self.short += usize::from(missing > 0.0);
+        self.load += step.load;
+        self.shortage += missing.max(0.0);
+        self.paid += step.paid;
+        self.changed += step.changed;
+        self.theta_u += (demand - ready).max(0.0) / demand;
+        self.theta_o += (ready - demand).max(0.0) / demand;
+        self.under += usize::from(demand > ready);
+        self.over += usize::from(ready > demand);
+        if let Some((demand_before, ready_before)) = self.before {
+            let differ = demand.partial_cmp(&demand_before) != ready.partial_cmp(&ready_before);
+            self.unstable += usize::from(differ);
+        }
+        self.before(step);
+    }
+
+    /// A step right before the part: the first one of the part is a change against it.
+    pub fn before(&mut self, step: &Step) {
+        self.before = Some((step.demand(), step.ready));
+    }
+
+    /// The scores of all steps so far; all zero if there was none.
+    pub fn scores(&self) -> Scores {
+        let steps = self.steps.max(1) as f64;
+        let percent = |count: usize| 100.0 * count as f64 / steps;
+        Scores {
+            steps: self.steps,
+            short_time_ratio: self.short as f64 / steps,
+            shortage_ratio: if self.load > 0.0 { self.shortage / self.load } else { 0.0 },
+            pods_mean: self.paid / steps,
+            churn: self.changed / steps,
+            theta_u_percent: 100.0 * self.theta_u / steps,
+            theta_o_percent: 100.0 * self.theta_o / steps,
+            tau_u_percent: percent(self.under),
+            tau_o_percent: percent(self.over),
+            instability_percent: percent(self.unstable),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_by_hand() {
+        // A pod carries 10. Demand in pods: 2, 4, 4, 1 (no load); ready: 2, 2, 5, 5.
+        let step = |load: f64, ready: f64, paid: f64, changed: f64| Step {
+            index: 0,
+            load,
+            capacity: 10.0,
+            paid,
+            ready,
+            changed,
+        };
+        let mut tally = Tally::default();
+        tally.before(&step(20.0, 3.0, 3.0, 0.0));
+        tally.add(&step(15.0, 2.0, 2.0, 1.0));
+        tally.add(&step(35.0, 2.0, 5.0, 3.0));
+        tally.add(&step(40.0, 5.0, 5.0, 0.0));
+        tally.add(&step(0.0, 5.0, 5.0, 0.0));
+        let scores = tally.scores();
+        assert_eq!(scores.steps, 4);
+        assert_eq!(scores.short_time_ratio, 0.25);
+        assert_eq!(scores.shortage_ratio, 15.0 / 90.0);
+        assert_eq!((scores.pods_mean, scores.churn), (17.0 / 4.0, 1.0));
+        assert_eq!(scores.theta_u_percent, 100.0 * 0.5 / 4.0);
+        assert_eq!(scores.theta_o_percent, 100.0 * (0.25 + 4.0) / 4.0);
+        assert_eq!((scores.tau_u_percent, scores.tau_o_percent), (25.0, 50.0));
+        // Against the step before: demand stays and ready falls; rises and stays; stays and rises; falls and stays.
+        assert_eq!(scores.instability_percent, 100.0);
+    }
+
+    #[test]
+    fn nothing_scores_zero() {
+        let scores = Tally::default().scores();
+        assert_eq!((scores.steps, scores.short_time_ratio, scores.shortage_ratio), (0, 0.0, 0.0));
+    }
+}
