@@ -4,6 +4,7 @@
 //! message that says where and what to do; a reader that closes its pipe is no error.
 
 mod args;
+mod closed_loop;
 mod costs;
 mod output;
 mod table;
@@ -16,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use plimsoll::units::Span;
 
 use crate::costs::learn;
+use crate::fluid::{FluidError, compare};
 use crate::replay::{Progress, Stage, replay};
 use crate::report::Report;
 use crate::samples::Samples;
@@ -36,8 +38,10 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Where nobody reads errors there is nobody to tell.
             let _ = writeln!(io::stderr(), "plimsoll-sim: {error:#}");
-            let wrong_input =
-                error.is::<ReplayError>() || error.is::<TraceError>() || error.is::<Unwritable>();
+            let wrong_input = error.is::<ReplayError>()
+                || error.is::<TraceError>()
+                || error.is::<FluidError>()
+                || error.is::<Unwritable>();
             ExitCode::from(if wrong_input { 2 } else { 1 })
         }
     }
@@ -62,6 +66,13 @@ fn execute(command: &Command) -> anyhow::Result<()> {
             let names = samples.classes().to_vec();
             let learned = learn(samples, fit.settings())?;
             output.write(&learned, || costs::render(&names, &learned))
+        }
+        Command::Loop(args) => {
+            let output = Output::open(args.json.as_deref())?;
+            let settings = args.settings();
+            settings.check()?;
+            let comparison = compare(&args.series()?, &settings)?;
+            output.write(&comparison, || closed_loop::render(&comparison))
         }
     }
 }

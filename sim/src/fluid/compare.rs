@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::actuator::Actuator;
 use super::error::FluidError;
-use super::frontier::{Frontier, Point, scored, sweep};
+use super::frontier::{Frontier, Point, scored, sweep, utilizations};
 use super::kernel::Plant;
 use super::rules::{Clairvoyant, Plimsoll, Reactive};
 use super::score::Scores;
@@ -43,7 +43,8 @@ pub struct Parts {
 impl Parts {
     /// Of `steps` steps, of which the last share `test_fraction` (up to a half) is the test part.
     pub fn new(steps: usize, test_fraction: f64) -> Self {
-        let start = |parts: f64| (steps as f64 * (1.0 - parts * test_fraction)).floor() as usize;
+        // The little more is for products such as 0.7 · 5760, which doubles put just below a whole number.
+        let start = |parts: f64| (steps as f64 * (1.0 - parts * test_fraction) + 1e-6).floor() as usize;
         Self { validation: start(2.0), test: start(1.0) }
     }
 }
@@ -151,7 +152,7 @@ pub fn compare(series: &Series, settings: &Settings) -> Result<Comparison, Fluid
     let [_, clairvoyant] = scored(counts, &plant, &parts, &mut Clairvoyant::new(counts, plant.lead));
     let frontiers: Vec<(Reactive, Frontier)> = Reactive::ALL
         .into_iter()
-        .map(|kind| (kind, sweep(counts, &plant, &parts, |u| kind.rule(series.step, u))))
+        .map(|kind| (kind, sweep(counts, &plant, &parts, utilizations(), |u| kind.rule(series.step, u))))
         .collect();
     let rules: Vec<RuleReport> = frontiers
         .iter()

@@ -32,13 +32,19 @@ pub struct Point {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frontier(pub Vec<Point>);
 
-/// Runs a rule at every utilization.
-pub fn sweep(counts: &[f64], plant: &Plant, parts: &Parts, rule: impl Fn(f64) -> Box<dyn Rule>) -> Frontier {
+/// Runs a rule at each of `utilizations`, which ascend.
+pub fn sweep(
+    counts: &[f64],
+    plant: &Plant,
+    parts: &Parts,
+    utilizations: impl Iterator<Item = f64>,
+    rule: impl Fn(f64) -> Box<dyn Rule>,
+) -> Frontier {
     let point = |utilization| {
         let [validation, test] = scored(counts, plant, parts, rule(utilization).as_mut());
         Point { utilization, validation, test }
     };
-    Frontier(utilizations().map(point).collect())
+    Frontier(utilizations.map(point).collect())
 }
 
 /// Runs a rule from the beginning; its scores over the validation part and over the test part.

@@ -29,3 +29,6 @@ pub use frontier::{Frontier, Point, sweep, utilizations};
 pub use kernel::{Plant, Step, run};
 pub use rules::{Clairvoyant, Ewma, Maximum, Mean, Newest, Plimsoll, Reactive, Rule};
 pub use score::{Scores, Tally};
+
+#[cfg(test)]
+mod tests;
