@@ -22,7 +22,8 @@ pub(super) fn render(comparison: &Comparison) -> String {
             rule.pods_at_equal_short_time.map_or_else(none, pods),
         ]);
     }
-    table.add_row(["clairvoyant", "", &percent(0.0), &pods(comparison.pods_clairvoyant), ""]);
+    let clairvoyant = [percent(comparison.clairvoyant_short_time_ratio), pods(comparison.pods_clairvoyant)];
+    table.add_row(["clairvoyant", "", &clairvoyant[0], &clairvoyant[1], ""]);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -63,14 +64,14 @@ fn heading(comparison: &Comparison) -> String {
 fn legend(comparison: &Comparison) -> String {
     let Comparison { scores, .. } = comparison;
     let best = match (&comparison.reactive_best, comparison.pods_reactive_best_at_equal_short_time) {
-        (None, _) => "No reactive rule met the objective before the test part.\n".to_owned(),
+        (None, _) => "No reactive rule met the objective before these steps.\n".to_owned(),
         (Some(name), None) => {
             format!(
-                "The best reactive rule before the test part was {name}. None is short so seldom as plimsoll.\n"
+                "The best reactive rule before these steps was {name}. None is short so seldom as plimsoll.\n"
             )
         }
         (Some(name), Some(equal)) => format!(
-            "The best reactive rule before the test part was {name}. At plimsoll's short time, {} against at least {} \
+            "The best reactive rule before these steps was {name}. At plimsoll's short time, {} against at least {} \
              pods.\n",
             pods(scores.pods_mean),
             pods(equal),

@@ -71,6 +71,8 @@ pub struct Comparison {
     pub scores: Scores,
     /// Pods of the clairvoyant.
     pub pods_clairvoyant: f64,
+    /// Its share of short time: zero but where an HPA stands between its wish and the pods.
+    pub clairvoyant_short_time_ratio: f64,
     /// Pods of the reactive rule that a user would have chosen: of those that met the objective over the validation part, the one
     /// with the fewest pods there. None if none met it.
     pub pods_reactive_best: Option<f64>,
@@ -173,6 +175,7 @@ pub fn compare(series: &Series, settings: &Settings) -> Result<Comparison, Fluid
         requests_per_s_and_pod: plant.capacity / series.step.as_secs_f64(),
         scores,
         pods_clairvoyant: clairvoyant.pods_mean,
+        clairvoyant_short_time_ratio: clairvoyant.short_time_ratio,
         pods_reactive_best: best.map(|(_, point)| point.test.pods_mean),
         reactive_best: best.map(|(kind, point)| format!("{} u={:.3}", kind.name(), point.utilization)),
         reactive_best_short_time_ratio: best.map(|(_, point)| point.test.short_time_ratio),

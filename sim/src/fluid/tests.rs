@@ -113,6 +113,7 @@ fn a_comparison_brackets_what_is_possible() {
     assert_eq!((comparison.scores.steps, comparison.step_s, comparison.lead_s), (1728, 60.0, 300.0));
     assert!((comparison.objective - 0.005).abs() < 1e-12);
     let best = comparison.pods_reactive_best.unwrap();
+    assert_eq!(comparison.clairvoyant_short_time_ratio, 0.0);
     assert!(comparison.pods_clairvoyant < best && best < 30.0, "{comparison:#?}");
     let fewest = comparison.rules.iter().filter_map(|rule| rule.pods_mean).min_by(f64::total_cmp).unwrap();
     assert!(fewest <= best);
