@@ -12,6 +12,8 @@
 //! replay   one trace, all policies in lockstep, one report
 //! ```
 //!
+//! For months of load there is a second engine, in which load is a number a step: `fluid`, driven by a `series`.
+//!
 //! `cluster` knows nothing of the others and can be driven by anyone who has a stream of requests. `profile` and `history` say
 //! what a trace is like, `scenario` what is assumed, `score` and `report` what came out.
 

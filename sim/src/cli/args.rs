@@ -45,9 +45,9 @@ Examples
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Loop {
-    /// What to replay: a file, or the built-in trace
+    /// What to replay
     #[arg(long, value_name = "FILE")]
-    pub(super) trace: String,
+    trace: String,
     /// From a decision until the pods that it orders are ready; at least one step
     #[arg(long, value_name = "T", default_value = "5m")]
     lead: Span,

@@ -22,15 +22,15 @@ pub struct Scores {
     pub pods_mean: f64,
     /// Pods ordered and pods given back, a step: the mean absolute change of the paid pods.
     pub churn: f64,
-    /// Timeshare-weighted shortage: missing pods, of the demand; the mean over the steps, in percent.
+    /// Provisioning accuracy θ_U: missing pods, of the demand; the mean over the steps, in percent.
     pub theta_u_percent: f64,
-    /// The same of idle pods, in percent of the demand.
+    /// θ_O: pods too many, of the demand; the mean over the steps, in percent.
     pub theta_o_percent: f64,
-    /// Steps with fewer ready pods than the demand, in percent.
+    /// Wrong provisioning timeshare τ_U: steps with fewer ready pods than the demand, in percent.
     pub tau_u_percent: f64,
-    /// Steps with more, in percent.
+    /// τ_O: steps with more, in percent.
     pub tau_o_percent: f64,
-    /// Steps in which demand and ready pods did not both rise, both fall or both stay, in percent.
+    /// Instability υ: steps in which demand and ready pods did not both rise, both fall or both stay, in percent.
     pub instability_percent: f64,
 }
 

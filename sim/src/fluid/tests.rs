@@ -74,8 +74,8 @@ fn short_time_and_churn_by_hand() {
 
 #[test]
 fn the_hpa_pays_and_readies_by_the_quarter_minute() {
-    // Four reconciles a minute. 100 wanted from 10: 20, 40, 80, 100 pods, of which the first quarter of each is ready at once at a
-    // lead of one step. A second step of lead makes each of them ready a minute later.
+    // Four reconciles a minute: from 10 pods to 100 by way of 20, 40 and 80. At a lead of one step each order is ready at once, at
+    // two a minute later.
     let counts = [100.0, 1000.0, 1000.0, 1000.0, 1000.0];
     let hpa = |lead| Plant { actuator: Actuator::Hpa, ..plant(lead, 1) };
     let ramp = (20.0 + 40.0 + 80.0 + 100.0) / 4.0;
