@@ -54,9 +54,9 @@ pub struct Step {
 }
 
 impl Step {
-    /// The fewest pods that carry the load, at least one.
+    /// The fewest pods that carry the load.
     pub fn demand(&self) -> f64 {
-        (self.load / self.capacity).ceil().max(1.0)
+        (self.load / self.capacity).ceil()
     }
 }
 

@@ -6,10 +6,10 @@ use super::kernel::Step;
 
 /// Scores over a part of a run. Serialized as they stand: every name carries its unit.
 ///
-/// Those of the SPEC Research Group (Herbst et al., "Ready for Rain? A View from SPEC Research on the Future of Cloud Metrics",
-/// arXiv 1604.03470) compare the pods that are ready with the demand in whole pods: the fewest that carry the step's load, one
-/// at least, as a workload without load still has one. They weigh a step by its own demand, so quiet steps count as much
-/// as busy ones; `shortage_ratio` does not.
+/// Those of the SPEC Research Group (Herbst et al., "Ready for Rain? A View from SPEC Research on the Future of Cloud
+/// Metrics", arXiv 1604.03470) compare the ready pods, by their mean over the step, with the demand: the fewest whole pods
+/// that carry the step's load. They weigh a step by its own demand, so quiet steps count as much as busy ones, which
+/// `shortage_ratio` does not. Where there is no demand to divide by, pods too many count as if it were one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Scores {
     /// Steps that were scored.
@@ -63,8 +63,8 @@ impl Tally {
         self.shortage += missing.max(0.0);
         self.paid += step.paid;
         self.changed += step.changed;
-        self.theta_u += (demand - ready).max(0.0) / demand;
-        self.theta_o += (ready - demand).max(0.0) / demand;
+        self.theta_u += (demand - ready).max(0.0) / demand.max(1.0);
+        self.theta_o += (ready - demand).max(0.0) / demand.max(1.0);
         self.under += usize::from(demand > ready);
         self.over += usize::from(ready > demand);
         if let Some((demand_before, ready_before)) = self.before {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn scores_by_hand() {
-        // A pod carries 10. Demand in pods: 2, 4, 4, 1 (no load); ready: 2, 2, 5, 5.
+        // A pod carries 10. Demand in pods: 2, 4, 4, 0; ready: 2, 2, 5, 5.
         let step = |load: f64, ready: f64, paid: f64, changed: f64| Step {
             index: 0,
             load,
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(scores.shortage_ratio, 15.0 / 90.0);
         assert_eq!((scores.pods_mean, scores.churn), (17.0 / 4.0, 1.0));
         assert_eq!(scores.theta_u_percent, 100.0 * 0.5 / 4.0);
-        assert_eq!(scores.theta_o_percent, 100.0 * (0.25 + 4.0) / 4.0);
+        assert_eq!(scores.theta_o_percent, 100.0 * (0.25 + 5.0) / 4.0);
         assert_eq!((scores.tau_u_percent, scores.tau_o_percent), (25.0, 50.0));
         // Against the step before: demand stays and ready falls; rises and stays; stays and rises; falls and stays.
         assert_eq!(scores.instability_percent, 100.0);

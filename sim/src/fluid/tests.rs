@@ -73,6 +73,13 @@ fn short_time_and_churn_by_hand() {
 }
 
 #[test]
+fn without_load_no_pods_are_neither_too_few_nor_too_many() {
+    let scores = scores(&[0.0; 3], &plant(1, 1), &mut Newest::new(1.0));
+    assert_eq!((scores.short_time_ratio, scores.shortage_ratio, scores.pods_mean), (0.0, 0.0, 0.0));
+    assert_eq!((scores.tau_u_percent, scores.tau_o_percent, scores.theta_o_percent), (0.0, 0.0, 0.0));
+}
+
+#[test]
 fn the_hpa_pays_and_readies_by_the_quarter_minute() {
     // Four reconciles a minute: from 10 pods to 100 by way of 20, 40 and 80. At a lead of one step each order is ready at once, at
     // two a minute later.
