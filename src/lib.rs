@@ -14,6 +14,7 @@
 //!
 //! `load` and `hpa` know nothing of each other; `scale` knows `load` and `spec`.
 
+pub mod forecast;
 pub mod hpa;
 pub mod load;
 pub mod scale;

@@ -1,0 +1,274 @@
+//! One step after the other: what was guessed is scored, experts learn, and guess again.
+
+use super::calibration::{Calibration, Size};
+use super::conformal::Adaptive;
+use super::experts::{Expert, Grid, Known, Linear, Now, Stack, simple};
+use super::mixture::{Mixture, pinball};
+use super::recent::Recent;
+use super::waiting::Waiting;
+use super::window::Peak;
+
+/// Minutes between two refits: what a quarter of an hour adds to days of rows changes little.
+const REFIT: f64 = 15.0;
+
+/// One closed step of the series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Level {
+    /// Mean load of the step.
+    pub(super) value: f64,
+    /// There was at least so much.
+    pub(super) is_floor: bool,
+}
+
+/// Upper bounds of the maximum over the horizon after a step.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Bounds {
+    /// One for each quantile, ascending.
+    pub(super) at: Vec<f64>,
+    /// What persistence with its own errors says.
+    pub(super) yardstick: Vec<f64>,
+}
+
+/// A maximum that has become known, and what had been said of it.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) known: Known,
+    pub(super) bounds: Option<Bounds>,
+}
+
+/// The experts, their calibrations and their mixture. A function of the closed steps and nothing else.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    grid: Grid,
+    quantiles: Vec<f64>,
+    recent: Recent,
+    simple: Vec<Box<dyn Expert>>,
+    linear: Linear,
+    stack: Stack,
+    /// The first is the yardstick's; then one an expert.
+    calibrations: Vec<Calibration>,
+    mixture: Mixture,
+    /// One a quantile.
+    adaptive: Vec<Adaptive>,
+    horizon: Horizon,
+    waiting: Waiting<Said>,
+    guesses: Vec<Option<f64>>,
+    /// The same, with the present level where an expert had nothing to say.
+    filled: Vec<f64>,
+    bounds: Option<Bounds>,
+}
+
+/// What was said after one step.
+#[derive(Debug, Clone)]
+struct Said {
+    guesses: Vec<Option<(f64, Size)>>,
+    /// By quantile, then expert; NaN where an expert had none.
+    by_expert: Vec<f32>,
+    bounds: Option<Bounds>,
+}
+
+/// The horizon that has just passed.
+#[derive(Debug, Clone)]
+struct Horizon {
+    peak: Peak,
+    length: usize,
+    since_gap: usize,
+    since_floor: usize,
+}
+
+impl Horizon {
+    fn new(length: usize) -> Self {
+        Self { peak: Peak::new(length), length, since_gap: 0, since_floor: usize::MAX }
+    }
+
+    /// Takes a step; the maximum of the horizon that ends with it, if all of it is known.
+    fn push(&mut self, step: i64, level: Option<Level>) -> Option<Known> {
+        let peak = self.peak.push(level.map_or(0.0, |level| level.value));
+        self.since_gap = if level.is_some() { self.since_gap.saturating_add(1) } else { 0 };
+        let is_floor = level.is_some_and(|level| level.is_floor);
+        self.since_floor = if is_floor { 0 } else { self.since_floor.saturating_add(1) };
+        let known = Known {
+            origin: step - self.length as i64,
+            peak,
+            is_floor: self.since_floor < self.length,
+        };
+        (self.since_gap >= self.length).then_some(known)
+    }
+}
+
+impl Engine {
+    /// `quantiles` ascending, each between 0 and 1.
+    pub(super) fn new(grid: Grid, quantiles: Vec<f64>) -> Self {
+        let simple = simple(grid);
+        // The first guesses the present level, which is what all others are compared with.
+        let linear = Linear::new(grid, simple.len() - 1);
+        let stack = Stack::new(grid, simple.len() - 1 + Linear::NAMES.len());
+        let learned = || Calibration::learned(grid);
+        let mut calibrations = vec![Calibration::plain()];
+        calibrations.extend(simple.iter().map(|_| learned()));
+        // Upper quantiles tell by themselves how far the truth may be.
+        calibrations.extend([learned(), learned(), Calibration::plain()]);
+        calibrations.extend([learned(), Calibration::plain()]);
+        Self {
+            recent: Recent::new(grid.step_minutes),
+            mixture: Mixture::new(calibrations.len(), quantiles.len(), grid.step_minutes),
+            adaptive: quantiles.iter().map(|tau| Adaptive::new(*tau)).collect(),
+            horizon: Horizon::new(grid.horizon),
+            grid,
+            quantiles,
+            simple,
+            linear,
+            stack,
+            calibrations,
+            waiting: Waiting::new(),
+            guesses: Vec::new(),
+            filled: Vec::new(),
+            bounds: None,
+        }
+    }
+
+    /// What the experts are called, in the order of [`Self::weights`].
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let simple = self.simple.iter().map(|expert| expert.name());
+        ["plain persistence"].into_iter().chain(simple).chain(Linear::NAMES).chain(Stack::NAMES)
+    }
+
+    /// Weights of the experts at quantile number `which`.
+    pub(super) fn weights(&self, which: usize) -> &[f64] {
+        self.mixture.weights(which)
+    }
+
+    /// Bounds after the last step. None while nothing can be said.
+    pub(super) fn bounds(&self) -> Option<&Bounds> {
+        self.bounds.as_ref()
+    }
+
+    /// Finds anew what all that is learned by regression has for coefficients.
+    pub(super) fn refit(&mut self) {
+        self.linear.refit();
+        self.stack.refit();
+        self.calibrations.iter_mut().for_each(Calibration::refit);
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        let experts: usize = self.simple.iter().map(|expert| expert.bytes()).sum();
+        let calibrations: usize = self.calibrations.iter().map(Calibration::bytes).sum();
+        let said = self.calibrations.len() * (size_of::<Option<(f64, Size)>>() + 4 * self.quantiles.len());
+        self.recent.bytes()
+            + experts
+            + self.linear.bytes()
+            + self.stack.bytes()
+            + calibrations
+            + self.waiting.bytes()
+            + self.waiting.len() * said
+    }
+
+    /// Closes a step, the one after the last; what became known by that.
+    pub(super) fn close(&mut self, step: i64, level: Option<Level>) -> Option<Resolved> {
+        let resolved = self.horizon.push(step, level).and_then(|known| self.learn(known));
+        if step.rem_euclid(self.grid.steps(REFIT) as i64) == 0 {
+            self.refit();
+        }
+        self.recent.push(level.map(|level| level.value));
+        self.guess(step, level);
+        self.mixture.renew();
+        self.bound(step);
+        resolved
+    }
+
+    fn learn(&mut self, known: Known) -> Option<Resolved> {
+        self.simple.iter_mut().for_each(|expert| expert.learn(&known));
+        self.linear.learn(&known);
+        self.stack.learn(&known);
+        let Said { guesses, by_expert, bounds } = self.waiting.take(known.origin)?;
+        // Who expected more than what is at least there may be right: nothing is learned.
+        let tells = |said: f64| !(known.is_floor && said >= known.peak);
+        for (which, (tau, bounds)) in
+            self.quantiles.iter().zip(by_expert.chunks(self.calibrations.len())).enumerate()
+        {
+            let losses = bounds.iter().map(|bound| {
+                let bound = f64::from(*bound);
+                if tells(bound) { pinball(*tau, bound, known.peak) } else { f64::NAN }
+            });
+            self.mixture.learn(which, losses);
+        }
+        for (adaptive, bound) in self.adaptive.iter_mut().zip(bounds.iter().flat_map(|b| &b.at)) {
+            if tells(*bound) {
+                adaptive.learn(known.peak > *bound);
+            }
+        }
+        let minutes = known.origin as f64 * self.grid.step_minutes;
+        for (calibration, guess) in self.calibrations.iter_mut().zip(&guesses) {
+            if let Some((guess, size)) = guess
+                && tells(*guess)
+            {
+                calibration.learn(*guess, known.peak, size, minutes);
+            }
+        }
+        Some(Resolved { known, bounds })
+    }
+
+    fn guess(&mut self, step: i64, level: Option<Level>) {
+        let present = self.recent.level();
+        let (guesses, filled) = (&mut self.guesses, &mut self.filled);
+        guesses.clear();
+        filled.clear();
+        let recent = &self.recent;
+        for expert in &mut self.simple {
+            guesses.push(expert.guess(&now(step, level, recent, &[])));
+        }
+        filled.extend(guesses[1..].iter().map(|guess| guess.unwrap_or(present)));
+        let linear = self.linear.guess(&now(step, level, recent, filled));
+        guesses.extend(linear);
+        filled.extend(linear.map(|guess| guess.unwrap_or(present)));
+        let stacked = self.stack.guess(&now(step, level, recent, filled));
+        guesses.extend(stacked);
+    }
+
+    fn bound(&mut self, step: i64) {
+        let minutes = step as f64 * self.grid.step_minutes;
+        // The yardstick guesses as persistence does, which is the first.
+        let all = self.guesses.first().into_iter().chain(&self.guesses);
+        let guesses: Vec<Option<(f64, Size)>> = all
+            .zip(&mut self.calibrations)
+            .map(|(guess, calibration)| {
+                let guess = guess.filter(|guess| guess.is_finite())?;
+                Some((guess, calibration.expect(guess, &self.recent, minutes)))
+            })
+            .collect();
+        let count = self.quantiles.len();
+        let mut by_expert = Vec::with_capacity(guesses.len() * count);
+        let (mut mixed, mut yardstick) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (which, tau) in self.quantiles.iter().enumerate() {
+            let (mut sum, mut of) = (0.0, 0.0);
+            let experts = guesses.iter().zip(&self.calibrations).zip(self.mixture.weights(which));
+            for ((guess, calibration), weight) in experts {
+                let bound = guess.and_then(|(guess, size)| {
+                    Some((guess + size.size * calibration.quantile(*tau)?).max(0.0))
+                });
+                by_expert.push(bound.map_or(f32::NAN, |bound| bound as f32));
+                if let Some(bound) = bound {
+                    sum += weight * bound;
+                    of += weight;
+                }
+            }
+            let own = f64::from(by_expert[which * guesses.len()]);
+            let bound = if of > 0.0 { sum / of } else { own };
+            // A higher quantile is never below a lower one.
+            mixed.push(mixed.last().map_or(bound, |last: &f64| bound.max(*last)));
+            yardstick.push(own);
+        }
+        let is_known = mixed.iter().chain(&yardstick).all(|bound| bound.is_finite());
+        self.bounds = is_known.then(|| {
+            let insured = |adaptive: &Adaptive| adaptive.bound(&self.quantiles, &mixed);
+            Bounds { at: self.adaptive.iter().map(insured).collect(), yardstick }
+        });
+        self.waiting.push(step, Said { guesses, by_expert, bounds: self.bounds.clone() });
+    }
+}
+
+fn now<'a>(step: i64, level: Option<Level>, recent: &'a Recent, guesses: &'a [f64]) -> Now<'a> {
+    let is_floor = level.is_some_and(|level| level.is_floor);
+    Now { step, level: level.map(|level| level.value), is_floor, recent, guesses }
+}

@@ -1,0 +1,138 @@
+//! It will be as at this time of the hour, day or week, but for how the present differs from that.
+
+use super::super::recent::Ewma;
+use super::tuned::Tuned;
+use super::{Expert, Grid, Known, Now};
+
+/// What a period looks like, slot by slot: the level, and the maximum over the horizon that follows. The guess is that maximum,
+/// corrected by how far the present level is from the slot's, in requests or in proportion, fully or by half.
+#[derive(Debug, Clone)]
+pub(super) struct Season {
+    name: &'static str,
+    slots: Vec<Slot>,
+    /// Weight of a new cycle in a slot.
+    rate: f32,
+    /// The level, and what the slots have for it, over the last minutes.
+    present: Ewma,
+    profile: Ewma,
+    last: f64,
+    /// How far levels and maxima are from what the corrected profile expects.
+    level_spread: Ewma,
+    peak_spread: Ewma,
+    tuned: Tuned<4>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    level: f32,
+    peak: f32,
+    levels: u16,
+    peaks: u16,
+}
+
+/// A profile takes no more of a surprise than this many times the usual one: a spike today is none tomorrow.
+const MOST_SURPRISE: f64 = 6.0;
+
+/// Takes a value into a mean of so many before; none that is only known to be larger, where it is not.
+fn take(mean: &mut f32, seen: &mut u16, value: f64, is_floor: bool, least_rate: f32) {
+    if is_floor && *seen > 0 && value as f32 <= *mean {
+        return;
+    }
+    *seen = seen.saturating_add(1);
+    *mean += (value as f32 - *mean) * f32::from(*seen).recip().max(least_rate);
+}
+
+/// `value`, no further from what is expected than is usual.
+fn unsurprising(value: f64, expected: f64, spread: &mut Ewma) -> f64 {
+    let surprise = value - expected;
+    let limit = MOST_SURPRISE * spread.get();
+    spread.push(surprise.abs());
+    if limit > 0.0 { expected + surprise.clamp(-limit, limit) } else { value }
+}
+
+impl Season {
+    /// A period of `minutes`; `cycles` is how many of them its profile is the mean of, or so.
+    pub(super) fn new(name: &'static str, grid: Grid, minutes: f64, cycles: f32) -> Self {
+        let short = || Ewma::new(10.0 / grid.step_minutes);
+        let day = || Ewma::new(super::DAY / grid.step_minutes);
+        Self {
+            name,
+            slots: vec![Slot::default(); grid.steps(minutes)],
+            rate: 2.0 / (cycles + 1.0),
+            present: short(),
+            profile: short(),
+            last: 0.0,
+            level_spread: day(),
+            peak_spread: day(),
+            tuned: Tuned::new(grid.step_minutes),
+        }
+    }
+
+    /// Slot of a step: modulo their number, so within it.
+    fn index(&self, step: i64) -> usize {
+        step.rem_euclid(self.slots.len() as i64) as usize
+    }
+}
+
+impl Expert for Season {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn learn(&mut self, known: &Known) {
+        let index = self.index(known.origin);
+        let slot = &mut self.slots[index];
+        let peak = match slot.peaks {
+            0 => known.peak,
+            _ => {
+                let expected = f64::from(slot.peak) + self.present.get() - self.profile.get();
+                unsurprising(known.peak, expected, &mut self.peak_spread)
+            }
+        };
+        take(&mut slot.peak, &mut slot.peaks, peak, known.is_floor, self.rate);
+        self.tuned.learn(known);
+    }
+
+    fn guess(&mut self, now: &Now<'_>) -> Option<f64> {
+        let index = self.index(now.step);
+        let slot = &mut self.slots[index];
+        let before = *slot;
+        if let Some(level) = now.level {
+            let profile = f64::from(before.level);
+            let seen = match before.levels {
+                0 => level,
+                _ => {
+                    let expected = profile + self.present.get() - self.profile.get();
+                    unsurprising(level, expected, &mut self.level_spread)
+                }
+            };
+            take(&mut slot.level, &mut slot.levels, seen, now.is_floor, self.rate);
+            if before.levels > 0 {
+                self.present.push(level);
+                self.profile.push(profile);
+                self.last = level;
+            }
+        }
+        if before.peaks == 0 || before.levels == 0 {
+            return None;
+        }
+        let peak = f64::from(before.peak);
+        let (present, profile) = (self.present.get(), self.profile.get());
+        let ratio = if profile > 0.0 { (present / profile).clamp(0.1, 10.0) } else { 1.0 };
+        let guesses = [
+            peak + present - profile,
+            peak * ratio,
+            peak + 0.5 * (present - profile),
+            peak + self.last - f64::from(before.level),
+        ];
+        Some(self.tuned.choose(now.step, guesses))
+    }
+
+    fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>() + self.tuned.bytes()
+    }
+
+    fn boxed(&self) -> Box<dyn Expert> {
+        Box::new(self.clone())
+    }
+}

@@ -1,0 +1,323 @@
+//! The forecaster of one workload.
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::{Bounds, Engine};
+use super::experts::Grid;
+use super::objective::{Tuner, bound_at};
+use super::record::Record;
+use super::series::{Series, Step};
+use super::waiting::Waiting;
+use crate::units::{MetricsQps, Percent, Span, Time};
+
+/// Quantiles at which bounds are kept. The promise is kept at one of them or in between.
+const GRID: [f64; 9] = [0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999];
+
+/// Before anything can be calibrated, the bound is this many times the most that was seen.
+const WIDE: f64 = 1.5;
+
+/// What is promised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Promise {
+    /// Short no more than this share of the time, at least cost.
+    ShortTime(Percent),
+    /// The bound is this quantile of what comes; between 0.5 and 0.999.
+    Quantile(f64),
+}
+
+/// What a forecaster needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Length of a step; at least a second.
+    pub step: Span,
+    /// How far ahead the bound holds; in whole steps, at least one.
+    pub horizon: Span,
+    /// What is promised.
+    pub promise: Promise,
+    /// How much history is kept.
+    pub memory: Span,
+}
+
+impl Settings {
+    /// 28 days of minutes: four of each kind of day.
+    pub fn new(horizon: Span, promise: Promise) -> Self {
+        Self { step: Span::from_secs(60), horizon, promise, memory: Span::from_secs(28 * 86_400) }
+    }
+
+    fn grid(&self) -> Grid {
+        let minutes = self.step.as_secs_f64() / 60.0;
+        let horizon = (self.horizon.as_secs_f64() / self.step.as_secs_f64() + 0.5).floor();
+        Grid { step_minutes: minutes, horizon: (horizon as usize).max(1) }
+    }
+}
+
+/// What is said of the time to come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// End of the last closed step: what came later is not in it.
+    pub made_at: Time,
+    /// The bound holds for so long after that.
+    pub horizon: Span,
+    /// Upper bound of the load over the horizon.
+    pub bound: MetricsQps,
+    /// The quantile that it is, as asked for or as tuned to the promise.
+    pub quantile: f64,
+    /// The load's maximum over the horizon that is as likely exceeded as not.
+    pub middle: MetricsQps,
+    /// What is known by now.
+    pub basis: Basis,
+    /// 1 − loss / loss of persistence over the last day or so, in pinball loss at the quantile; none before the first score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skill: Option<f64>,
+    /// Share of the last day's bounds that held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
+    /// The experts that carry it, the heaviest first; weights are shares of 1.
+    pub experts: Vec<Share>,
+}
+
+/// What a bound rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Basis {
+    /// Too little history for anything but a wide margin.
+    Start,
+    /// The experts.
+    Experts,
+    /// Persistence with its own errors: the experts have done worse than it lately.
+    Persistence,
+}
+
+/// An expert, and how much it counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// What it is called.
+    pub expert: String,
+    /// Its weight.
+    pub weight: f64,
+}
+
+/// Forecasts one workload's load. Deterministic: a function of the closed steps, their weights and what a pod carries.
+#[derive(Debug, Clone)]
+pub struct Forecaster {
+    settings: Settings,
+    grid: Grid,
+    quantiles: Vec<f64>,
+    series: Series,
+    weights: Vec<f64>,
+    per_pod: Option<f64>,
+    engine: Engine,
+    tuner: Option<Tuner>,
+    record: Record,
+    /// The quantile in force, step by step, until the truth is known.
+    in_force: Waiting<(f64, f64, f64)>,
+    most: f64,
+    said: Option<Said>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    quantile: f64,
+    bound: f64,
+    yardstick: f64,
+    middle: f64,
+}
+
+impl Forecaster {
+    /// One that has seen nothing. The series has one weight a column.
+    pub fn new(settings: Settings, weights: &[f64]) -> Self {
+        let series = Series::new(settings.step, weights.len(), settings.memory);
+        Self::of(settings, series, weights)
+    }
+
+    /// One that takes up a series, as if it had lived through it.
+    pub fn of(settings: Settings, series: Series, weights: &[f64]) -> Self {
+        let grid = settings.grid();
+        let mut quantiles = GRID.to_vec();
+        if let Promise::Quantile(tau) = settings.promise {
+            let tau = tau.clamp(GRID[0], GRID[GRID.len() - 1]);
+            let place = quantiles.partition_point(|other| *other < tau);
+            if quantiles.get(place) != Some(&tau) {
+                quantiles.insert(place, tau);
+            }
+        }
+        let tuner = match settings.promise {
+            Promise::ShortTime(share) => {
+                let target = share.as_fraction().clamp(1e-4, 0.5);
+                Some(Tuner::new(target, quantiles.len(), grid.horizon, grid.step_minutes))
+            }
+            Promise::Quantile(_) => None,
+        };
+        let mut forecaster = Self {
+            engine: Engine::new(grid, quantiles.clone()),
+            record: Record::new(grid.step_minutes),
+            settings,
+            grid,
+            quantiles,
+            series,
+            weights: weights.to_vec(),
+            per_pod: None,
+            tuner,
+            in_force: Waiting::new(),
+            most: 0.0,
+            said: None,
+        };
+        for number in forecaster.series.first()..forecaster.series.end() {
+            forecaster.take(number);
+        }
+        forecaster
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it has seen.
+    pub fn series(&self) -> &Series {
+        &self.series
+    }
+
+    /// Closes step `number`, counted from the epoch. Steps between the last one and it are not known; one that is not later than
+    /// the last is left aside, and the answer is false.
+    pub fn close(&mut self, number: i64, step: Option<Step<'_>>) -> bool {
+        let before = if self.series.is_empty() { number } else { self.series.end() };
+        if !self.series.push(number, step) {
+            return false;
+        }
+        for number in before.max(self.series.first())..=number {
+            self.take(number);
+        }
+        true
+    }
+
+    fn take(&mut self, number: i64) {
+        let level = self.series.level(number, &self.weights);
+        if let Some(resolved) = self.engine.close(number, level) {
+            let known = resolved.known;
+            if let Some((tau, bound, yardstick)) = self.in_force.take(known.origin)
+                && !(known.is_floor && bound >= known.peak)
+            {
+                self.record.learn(tau, bound, yardstick, known.peak);
+            }
+        }
+        if let Some(level) = level {
+            self.most = self.most.max(level.value);
+        }
+        let bounds = self.engine.bounds();
+        if let Some(tuner) = &mut self.tuner {
+            tuner.close(level, bounds, self.per_pod);
+        }
+        self.said = bounds.map(|bounds| self.say(bounds));
+        if let Some(Said { quantile, bound, yardstick, .. }) = self.said {
+            self.in_force.push(number, (quantile, bound, yardstick));
+        }
+    }
+
+    fn say(&self, bounds: &Bounds) -> Said {
+        let quantile = match (&self.tuner, self.settings.promise) {
+            (Some(tuner), _) => tuner.quantile(&self.quantiles),
+            (None, Promise::Quantile(tau)) => tau.clamp(GRID[0], GRID[GRID.len() - 1]),
+            (None, Promise::ShortTime(_)) => GRID[GRID.len() - 1],
+        };
+        let yardstick = super::conformal::interpolate(quantile, &self.quantiles, &bounds.yardstick);
+        Said {
+            quantile,
+            bound: bound_at(quantile, &self.quantiles, bounds),
+            yardstick,
+            middle: bounds.at[0],
+        }
+    }
+
+    /// What is said of the time after the last closed step. None before the first.
+    pub fn forecast(&self) -> Option<Forecast> {
+        if self.series.is_empty() {
+            return None;
+        }
+        let amount = |value: f64| MetricsQps::saturating(value.max(0.0));
+        let step = self.settings.step;
+        let (basis, said) = match self.said {
+            None => {
+                let wide = WIDE * self.most;
+                let last = self.quantiles[self.quantiles.len() - 1];
+                (Basis::Start, Said { quantile: last, bound: wide, yardstick: wide, middle: self.most })
+            }
+            Some(said) if self.record.is_trusted() => (Basis::Experts, said),
+            Some(said) => (Basis::Persistence, Said { bound: said.yardstick, ..said }),
+        };
+        Some(Forecast {
+            made_at: self.series.begins(self.series.end()),
+            horizon: step * self.grid.horizon as i64,
+            bound: amount(said.bound),
+            quantile: said.quantile,
+            middle: amount(said.middle),
+            basis,
+            skill: self.record.skill(),
+            coverage: self.record.coverage(),
+            experts: if basis == Basis::Experts { self.shares(said.quantile) } else { Vec::new() },
+        })
+    }
+
+    fn shares(&self, quantile: f64) -> Vec<Share> {
+        let which = self.quantiles.partition_point(|other| *other < quantile).min(self.quantiles.len() - 1);
+        let mut shares: Vec<Share> = self
+            .engine
+            .names()
+            .zip(self.engine.weights(which))
+            .filter(|(_, weight)| **weight > 0.0)
+            .map(|(expert, weight)| Share { expert: expert.to_owned(), weight: *weight })
+            .collect();
+        shares.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        shares
+    }
+
+    /// Bounds at `quantile` for numbers, as [`Self::forecast`] gives them for people: those of the experts, trusted or not, and
+    /// those of persistence with its own errors. None while there are none.
+    pub fn bounds_at(&self, quantile: f64) -> Option<(f64, f64)> {
+        let bounds = self.engine.bounds()?;
+        let yardstick = super::conformal::interpolate(quantile, &self.quantiles, &bounds.yardstick);
+        Some((bound_at(quantile, &self.quantiles, bounds), yardstick))
+    }
+
+    /// Finds anew what all that is learned by regression has for coefficients. That happens by itself, as often as is needed; alone it
+    /// is of use for measuring.
+    pub fn refit(&mut self) {
+        self.engine.refit();
+    }
+
+    /// Bytes that it takes, by the sizes of what it holds.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.series.bytes() + self.engine.bytes() + self.in_force.bytes()
+    }
+
+    /// Says what a pod carries: the promise is about pods, and they come whole.
+    pub fn set_per_pod(&mut self, per_pod: Option<MetricsQps>) {
+        self.per_pod = per_pod.map(MetricsQps::get).filter(|per_pod| *per_pod > 0.0);
+    }
+
+    /// Weighs all history anew: it is as if the weights, one a column, had always been these.
+    pub fn set_weights(&mut self, weights: &[f64]) {
+        if weights != self.weights && weights.len() == self.weights.len() {
+            self.relive(self.settings.clone(), weights);
+        }
+    }
+
+    /// Looks as far ahead from now on: it is as if it had always done so.
+    pub fn set_horizon(&mut self, horizon: Span) {
+        let settings = Settings { horizon, ..self.settings.clone() };
+        if settings.grid() == self.grid {
+            self.settings = settings;
+        } else {
+            let weights = self.weights.clone();
+            self.relive(settings, &weights);
+        }
+    }
+
+    fn relive(&mut self, settings: Settings, weights: &[f64]) {
+        let none = Series::new(settings.step, 1, settings.step);
+        let series = std::mem::replace(&mut self.series, none);
+        let per_pod = self.per_pod;
+        *self = Self::of(settings, series, weights);
+        self.per_pod = per_pod;
+    }
+}

@@ -1,0 +1,87 @@
+//! How much each expert counts: by what its bounds have lost lately.
+//!
+//! At each quantile an expert's weight is softmax(−η (S − min S) / min S), S its mean pinball loss with a half-life of a day: what
+//! is a twentieth worse than the best counts e⁻¹. A small share is given to all alike, so that none is ever lost (Herbster and Warmuth's
+//! fixed share, 1998). Losses come when the horizon has passed, so weights lag by it.
+
+/// η. Between 10 and 30 losses differ by less than 1 % on the validation parts of real traces.
+const EAGERNESS: f64 = 20.0;
+/// Share that all experts have alike.
+const UNIFORM: f64 = 0.02;
+/// Minutes after which a loss counts half.
+const HALF_LIFE: f64 = 1440.0;
+/// Steps between two renewals of the weights.
+const RENEWAL: usize = 5;
+
+/// The pinball loss of `bound` at `tau`: (τ − 1[truth < bound]) (truth − bound) (Koenker and Bassett 1978).
+pub(super) fn pinball(tau: f64, bound: f64, truth: f64) -> f64 {
+    let error = truth - bound;
+    if error >= 0.0 { tau * error } else { (tau - 1.0) * error }
+}
+
+/// Weights of some experts at some quantiles.
+#[derive(Debug, Clone)]
+pub(super) struct Mixture {
+    experts: usize,
+    /// By quantile, then expert.
+    losses: Vec<f64>,
+    seen: Vec<f64>,
+    weights: Vec<f64>,
+    keep: f64,
+    countdown: usize,
+}
+
+impl Mixture {
+    pub(super) fn new(experts: usize, quantiles: usize, step_minutes: f64) -> Self {
+        let count = experts * quantiles;
+        Self {
+            experts,
+            losses: vec![0.0; count],
+            seen: vec![0.0; count],
+            weights: vec![0.0; count],
+            keep: (-std::f64::consts::LN_2 * step_minutes / HALF_LIFE).exp(),
+            countdown: 0,
+        }
+    }
+
+    /// Learns what each expert's bound at quantile number `which` lost; NaN for one that had none.
+    pub(super) fn learn(&mut self, which: usize, losses: impl Iterator<Item = f64>) {
+        let start = which * self.experts;
+        for (i, loss) in (start..start + self.experts).zip(losses) {
+            if loss.is_nan() {
+                continue;
+            }
+            self.seen[i] = 1.0 + self.keep * self.seen[i];
+            self.losses[i] += (loss - self.losses[i]) / self.seen[i];
+        }
+    }
+
+    /// To be called once a step.
+    pub(super) fn renew(&mut self) {
+        if self.countdown > 0 {
+            self.countdown -= 1;
+            return;
+        }
+        self.countdown = RENEWAL - 1;
+        let rows = self.losses.chunks(self.experts).zip(self.seen.chunks(self.experts));
+        for ((losses, seen), weights) in rows.zip(self.weights.chunks_mut(self.experts)) {
+            let known = || losses.iter().zip(seen).filter(|(_, seen)| **seen > 0.0).map(|(loss, _)| *loss);
+            let least = known().fold(f64::INFINITY, f64::min);
+            let unit = least.max(f64::MIN_POSITIVE);
+            let mut sum = 0.0;
+            for ((weight, loss), seen) in weights.iter_mut().zip(losses).zip(seen) {
+                *weight = if *seen > 0.0 { (-EAGERNESS * (loss - least) / unit).exp() } else { 0.0 };
+                sum += *weight;
+            }
+            let count = known().count().max(1) as f64;
+            for (weight, seen) in weights.iter_mut().zip(seen) {
+                *weight = if *seen > 0.0 { (1.0 - UNIFORM) * *weight / sum + UNIFORM / count } else { 0.0 };
+            }
+        }
+    }
+
+    /// Weights at quantile number `which`, one an expert.
+    pub(super) fn weights(&self, which: usize) -> &[f64] {
+        &self.weights[which * self.experts..(which + 1) * self.experts]
+    }
+}

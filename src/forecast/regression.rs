@@ -1,0 +1,207 @@
+//! Linear regression that learns row by row and forgets: by least squares, or by any loss that reweighing rows turns into
+//! least squares.
+
+use super::recent::Ewma;
+
+/// Weighted least squares with exponential forgetting and a ridge, on the normal equations: O(k²) memory and time a row.
+///
+/// Minimises Σ gᵃ w (y − θ·x)² + (λ + p / n) Σ dⱼ θⱼ², where a is a row's age in rows, dⱼ the weighted sum of squares of xⱼ and n the
+/// rows that still count. So the ridge is in units of each input's own size, and the result does not depend on those units. p is a
+/// prior worth so many rows: it matters while there are few.
+#[derive(Debug, Clone)]
+pub(super) struct Regression {
+    inputs: usize,
+    /// Lower triangle, row by row.
+    gram: Vec<f64>,
+    moment: Vec<f64>,
+    ridge: f64,
+    prior: f64,
+    half_life: f64,
+    /// Weight of the next row: growing weights forget without touching what is there.
+    next: f64,
+    rows: u64,
+    /// Rows, each by how much it still counts.
+    kept: f64,
+    coefficients: Vec<f64>,
+}
+
+/// What holds coefficients back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ridge {
+    /// λ, always.
+    pub(super) ridge: f64,
+    /// p, in rows.
+    pub(super) prior: f64,
+}
+
+/// Rows that are never forgotten faster than this, in rows.
+const LEAST_HALF_LIFE: f64 = 200.0;
+
+/// Weights are scaled back before they overflow.
+const LARGEST_WEIGHT: f64 = 1e100;
+
+impl Regression {
+    /// Of `inputs` inputs. A row counts half after `half_life` rows. The first input is taken for the intercept: no ridge holds it.
+    pub(super) fn new(inputs: usize, half_life: f64, Ridge { ridge, prior }: Ridge) -> Self {
+        Self {
+            inputs,
+            gram: vec![0.0; inputs * (inputs + 1) / 2],
+            moment: vec![0.0; inputs],
+            ridge,
+            prior,
+            kept: 0.0,
+            half_life,
+            next: 1.0,
+            rows: 0,
+            coefficients: vec![0.0; inputs],
+        }
+    }
+
+    /// Inputs of a row.
+    pub(super) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        8 * (self.gram.len() + self.moment.len() + self.coefficients.len())
+    }
+
+    /// Rows that it has learned.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Learns that inputs `x` gave `y`, with weight `w`.
+    pub(super) fn learn(&mut self, x: &[f64], y: f64, w: f64) {
+        debug_assert_eq!(x.len(), self.inputs);
+        let w = w * self.next;
+        let mut start = 0;
+        for (i, xi) in x.iter().enumerate() {
+            let scaled = w * xi;
+            let row = &mut self.gram[start..start + i + 1];
+            for (entry, xj) in row.iter_mut().zip(x) {
+                *entry += scaled * xj;
+            }
+            self.moment[i] += scaled * y;
+            start += i + 1;
+        }
+        self.rows += 1;
+        self.kept += self.next;
+        // While there are few rows the first ones, which were weighed by bad coefficients, are forgotten faster.
+        let half_life = self.half_life.min((0.5 * self.rows as f64).max(LEAST_HALF_LIFE));
+        self.next *= (std::f64::consts::LN_2 / half_life).exp();
+        if self.next > LARGEST_WEIGHT {
+            let back = self.next.recip();
+            let all = self.gram.iter_mut().chain(&mut self.moment).chain([&mut self.next, &mut self.kept]);
+            all.for_each(|entry| *entry *= back);
+        }
+    }
+
+    /// Finds the coefficients for what was learned so far. What cannot be solved leaves them as they are.
+    pub(super) fn solve(&mut self) {
+        let k = self.inputs;
+        let at = |i: usize, j: usize| i * (i + 1) / 2 + j;
+        let size: Vec<f64> = (0..k)
+            .map(|i| {
+                let own = self.gram[at(i, i)];
+                // An input that never moved has nothing to say.
+                if own > 0.0 { own.sqrt().recip() } else { 0.0 }
+            })
+            .collect();
+        let ridge = self.ridge + self.prior * self.next / self.kept.max(self.next);
+        // Cholesky of the matrix with unit diagonal, plus the ridge.
+        let mut factor = vec![0.0; self.gram.len()];
+        let mut solution = vec![0.0; k];
+        for i in 0..k {
+            for j in 0..=i {
+                let mut sum = self.gram[at(i, j)] * size[i] * size[j];
+                if i == j {
+                    sum = if size[i] > 0.0 { sum + if i == 0 { TINY } else { ridge } } else { 1.0 };
+                }
+                let (row_i, row_j) = (&factor[at(i, 0)..at(i, 0) + j], &factor[at(j, 0)..at(j, 0) + j]);
+                sum -= row_i.iter().zip(row_j).map(|(a, b)| a * b).sum::<f64>();
+                if i == j {
+                    if sum.is_nan() || sum <= TINY * TINY {
+                        return;
+                    }
+                    factor[at(i, i)] = sum.sqrt();
+                } else {
+                    factor[at(i, j)] = sum / factor[at(j, j)];
+                }
+            }
+            let known: f64 =
+                factor[at(i, 0)..at(i, i)].iter().zip(&solution).map(|(l, z)| l * z).sum();
+            solution[i] = (self.moment[i] * size[i] - known) / factor[at(i, i)];
+        }
+        for i in (0..k).rev() {
+            let known: f64 = (i + 1..k).map(|j| factor[at(j, i)] * solution[j]).sum();
+            solution[i] = (solution[i] - known) / factor[at(i, i)];
+        }
+        if solution.iter().all(|s| s.is_finite()) {
+            for (coefficient, (s, size)) in self.coefficients.iter_mut().zip(solution.iter().zip(&size)) {
+                *coefficient = s * size;
+            }
+        }
+    }
+
+    /// θ·x.
+    pub(super) fn predict(&self, x: &[f64]) -> f64 {
+        self.coefficients.iter().zip(x).map(|(c, x)| c * x).sum()
+    }
+}
+
+/// Least pivot, relative to an input's own size.
+const TINY: f64 = 1e-9;
+
+/// Linear quantile regression that learns row by row.
+///
+/// Koenker and Bassett's (1978) check loss as iteratively reweighed least squares: a row of residual r weighs
+/// |τ − 1[r < 0]| / max(|r|, ε). Here each row is weighed once, by the coefficients in force when it comes, and forgetting makes
+/// up for those that were weighed by early ones: the fixed point is the same, Σ x (τ − 1[r < 0]) = 0 but for |r| < ε.
+#[derive(Debug, Clone)]
+pub(super) struct QuantileRegression {
+    fit: Regression,
+    tau: f64,
+    /// Mean absolute residual: what ε is a share of.
+    spread: Ewma,
+}
+
+/// ε, as a share of the mean absolute residual: small against what matters, and large enough that no single row rules.
+const SMOOTHING: f64 = 0.1;
+
+impl QuantileRegression {
+    /// Of quantile `tau`; otherwise as [`Regression::new`].
+    pub(super) fn new(inputs: usize, tau: f64, half_life: f64, ridge: Ridge) -> Self {
+        Self { fit: Regression::new(inputs, half_life, ridge), tau, spread: Ewma::new(half_life) }
+    }
+
+    /// Learns that inputs `x` gave `y`.
+    pub(super) fn learn(&mut self, x: &[f64], y: f64) {
+        let residual = y - self.fit.predict(x);
+        self.spread.push(residual.abs());
+        let side = if residual < 0.0 { 1.0 - self.tau } else { self.tau };
+        let least = (SMOOTHING * self.spread.get()).max(f64::MIN_POSITIVE);
+        self.fit.learn(x, y, side * least / residual.abs().max(least));
+    }
+
+    pub(super) fn solve(&mut self) {
+        self.fit.solve();
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        self.fit.inputs()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.fit.bytes()
+    }
+
+    pub(super) fn predict(&self, x: &[f64]) -> f64 {
+        self.fit.predict(x)
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.fit.rows()
+    }
+}

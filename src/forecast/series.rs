@@ -1,0 +1,271 @@
+//! What the workload's load has been, step by step: the one thing that everything else here is a function of.
+//!
+//! Kept are the rates of a few classes of requests, not the load itself, so that all history can be weighed anew whenever what
+//! requests cost is learned anew. A step of which nothing is known is kept as such: absent is not zero.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::Level;
+use crate::units::{Span, Time};
+
+/// Most classes whose rates are kept: light, middling and heavy requests. 28 days of minutes then take 484 KB.
+pub const MOST_COLUMNS: usize = 3;
+
+/// Schema of a stored series.
+pub const SERIES_SCHEMA: u32 = 1;
+
+/// Rates of a few classes over one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step<'a> {
+    /// Mean rate of each column.
+    pub rates: &'a [f64],
+    /// There was at least so much: the workload was congested.
+    pub is_floor: bool,
+}
+
+/// A regular series of class rates, with gaps, over the last days.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub struct Series {
+    step: Span,
+    columns: usize,
+    capacity: usize,
+    /// Number of the first step, counted from the epoch.
+    first: i64,
+    /// Step by step, column by column; NaN throughout a step that is not known.
+    rates: VecDeque<f32>,
+    floors: VecDeque<bool>,
+}
+
+/// Why a stored series cannot be taken up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SeriesError {
+    /// It is of a schema that this version does not know.
+    #[error("a series of schema {0}; this version reads {SERIES_SCHEMA}")]
+    Schema(u32),
+    /// Its parts do not fit together.
+    #[error("{0}")]
+    Shape(&'static str),
+}
+
+impl Series {
+    /// An empty one of steps that long, with so many columns, that remembers so much. The step is at least a second, there are one to
+    /// [`MOST_COLUMNS`] columns, and at least one step is remembered: what is less or more is taken for that.
+    pub fn new(step: Span, columns: usize, memory: Span) -> Self {
+        let step = step.max(Span::from_secs(1));
+        let capacity = usize::try_from(memory.as_nanos() / step.as_nanos()).unwrap_or(0).max(1);
+        Self {
+            step,
+            columns: columns.clamp(1, MOST_COLUMNS),
+            capacity,
+            first: 0,
+            rates: VecDeque::new(),
+            floors: VecDeque::new(),
+        }
+    }
+
+    /// Length of a step.
+    pub fn step(&self) -> Span {
+        self.step
+    }
+
+    /// Rates a step.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Steps that it holds, gaps included.
+    pub fn len(&self) -> usize {
+        self.floors.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.floors.is_empty()
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        4 * self.rates.capacity() + self.floors.capacity()
+    }
+
+    /// The number of the step that `at` lies in, counted from the epoch.
+    pub fn number(&self, at: Time) -> i64 {
+        at.as_nanos().div_euclid(self.step.as_nanos())
+    }
+
+    /// When step `number` begins.
+    pub fn begins(&self, number: i64) -> Time {
+        Time::from_nanos(number.saturating_mul(self.step.as_nanos()))
+    }
+
+    /// Number of its first step.
+    pub fn first(&self) -> i64 {
+        self.first
+    }
+
+    /// Number of the step after its last one.
+    pub fn end(&self) -> i64 {
+        self.first + self.len() as i64
+    }
+
+    /// Appends the step `number`; steps between the last one and it are not known. One that is not later than the last is left
+    /// aside, and the answer is false. After a gap longer than its memory it begins anew.
+    pub fn push(&mut self, number: i64, step: Option<Step<'_>>) -> bool {
+        if self.is_empty() {
+            self.first = number;
+        } else if number < self.end() {
+            return false;
+        } else if number - self.end() >= self.capacity as i64 {
+            self.rates.clear();
+            self.floors.clear();
+            self.first = number;
+        }
+        while self.end() < number {
+            self.append(None);
+        }
+        self.append(step);
+        true
+    }
+
+    fn append(&mut self, step: Option<Step<'_>>) {
+        if self.len() == self.capacity {
+            self.rates.drain(..self.columns);
+            self.floors.pop_front();
+            self.first += 1;
+        }
+        // What is not a rate was none.
+        let step = step.filter(|step| {
+            step.rates.len() == self.columns && step.rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0)
+        });
+        match step {
+            Some(step) => self.rates.extend(step.rates.iter().map(|rate| *rate as f32)),
+            None => self.rates.extend(std::iter::repeat_n(f32::NAN, self.columns)),
+        }
+        self.floors.push_back(step.is_some_and(|step| step.is_floor));
+    }
+
+    /// The level of step `number` with one weight a column; none where it is not known.
+    pub(super) fn level(&self, number: i64, weights: &[f64]) -> Option<Level> {
+        let index = usize::try_from(number - self.first).ok().filter(|index| *index < self.len())?;
+        let rates = self.rates.range(index * self.columns..(index + 1) * self.columns);
+        let value = rates.zip(weights).map(|(rate, weight)| f64::from(*rate) * weight).sum::<f64>();
+        value.is_finite().then(|| Level { value, is_floor: self.floors[index] })
+    }
+
+    /// Levels of all its steps, oldest first, with one weight a column.
+    pub fn levels(&self, weights: &[f64]) -> Vec<Option<f64>> {
+        let levels = (self.first..self.end()).map(|number| self.level(number, weights));
+        levels.map(|level| level.map(|level| level.value)).collect()
+    }
+}
+
+/// As it is written down.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    schema: u32,
+    step: Span,
+    columns: usize,
+    capacity: usize,
+    first: i64,
+    /// None for a step that is not known.
+    rates: Vec<Option<f32>>,
+    floors: Vec<bool>,
+}
+
+impl From<Series> for Stored {
+    fn from(series: Series) -> Self {
+        let Series { step, columns, capacity, first, rates, floors } = series;
+        let rates = rates.into_iter().map(|rate| Some(rate).filter(|rate| rate.is_finite())).collect();
+        Self { schema: SERIES_SCHEMA, step, columns, capacity, first, rates, floors: floors.into() }
+    }
+}
+
+impl TryFrom<Stored> for Series {
+    type Error = SeriesError;
+
+    fn try_from(stored: Stored) -> Result<Self, SeriesError> {
+        let Stored { schema, step, columns, capacity, first, rates, floors } = stored;
+        if schema != SERIES_SCHEMA {
+            return Err(SeriesError::Schema(schema));
+        }
+        if step < Span::from_secs(1) || !(1..=MOST_COLUMNS).contains(&columns) || capacity == 0 {
+            return Err(SeriesError::Shape("the stored series has no step, columns or capacity that fit"));
+        }
+        let steps = i64::try_from(floors.len()).unwrap_or(i64::MAX);
+        let fits = floors.len() <= capacity && floors.len().checked_mul(columns) == Some(rates.len());
+        if !fits || first.checked_add(steps).is_none() {
+            return Err(SeriesError::Shape("the stored series has not as many rates as its steps take"));
+        }
+        if rates.iter().flatten().any(|rate| !rate.is_finite() || *rate < 0.0) {
+            return Err(SeriesError::Shape("the stored series has a rate that is none"));
+        }
+        let rates = rates.into_iter().map(|rate| rate.unwrap_or(f32::NAN)).collect();
+        Ok(Self { step, columns, capacity, first, rates, floors: floors.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minutes(memory: i64) -> Series {
+        Series::new(Span::from_secs(60), 1, Span::from_secs(60 * memory))
+    }
+
+    fn step(rate: &f64) -> Option<Step<'_>> {
+        Some(Step { rates: std::slice::from_ref(rate), is_floor: false })
+    }
+
+    #[test]
+    fn steps_between_are_not_known() {
+        let mut series = minutes(10);
+        assert!(series.push(100, step(&1.0)));
+        assert!(series.push(103, step(&4.0)));
+        assert!(!series.push(103, step(&9.0)), "the same step twice");
+        assert_eq!(series.levels(&[2.0]), [Some(2.0), None, None, Some(8.0)]);
+    }
+
+    #[test]
+    fn the_oldest_go_and_after_a_long_gap_it_begins_anew() {
+        let mut series = minutes(3);
+        for number in 0..5 {
+            series.push(number, step(&(number as f64)));
+        }
+        assert_eq!((series.first(), series.levels(&[1.0])), (2, vec![Some(2.0), Some(3.0), Some(4.0)]));
+        series.push(1_000_000_000, step(&7.0));
+        assert_eq!((series.first(), series.levels(&[1.0])), (1_000_000_000, vec![Some(7.0)]));
+    }
+
+    #[test]
+    fn what_is_no_rate_is_not_known() {
+        let mut series = minutes(10);
+        for (number, rate) in [(0, f64::NAN), (1, -1.0), (2, f64::INFINITY)] {
+            series.push(number, step(&rate));
+        }
+        series.push(3, Some(Step { rates: &[1.0, 2.0], is_floor: false }));
+        assert_eq!(series.levels(&[1.0]), [None; 4]);
+    }
+
+    #[test]
+    fn a_stored_series_is_the_same_and_a_damaged_one_is_refused() {
+        let mut series = minutes(10);
+        series.push(5, step(&1.5));
+        series.push(7, Some(Step { rates: &[2.5], is_floor: true }));
+        let text = serde_json::to_string(&series).unwrap();
+        let read: Series = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.levels(&[1.0]), series.levels(&[1.0]));
+        assert_eq!(read.level(7, &[1.0]), Some(Level { value: 2.5, is_floor: true }));
+        for (from, to) in [
+            (r#""schema":1"#, r#""schema":2"#),
+            (r#""columns":1"#, r#""columns":2"#),
+            (r#""capacity":10"#, r#""capacity":1"#),
+            ("2.5", "-2.5"),
+            (r#""first":5"#, r#""first":9223372036854775807"#),
+        ] {
+            assert!(serde_json::from_str::<Series>(&text.replace(from, to)).is_err(), "{to}");
+        }
+    }
+}

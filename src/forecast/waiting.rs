@@ -1,0 +1,54 @@
+//! What was said, until the truth is known.
+
+use std::collections::VecDeque;
+
+/// Things said after some steps, in the order of the steps.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting<T> {
+    said: VecDeque<(i64, T)>,
+}
+
+impl<T> Waiting<T> {
+    pub(super) fn new() -> Self {
+        Self { said: VecDeque::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.said.len()
+    }
+
+    /// Bytes on the heap, without what the things themselves have there.
+    pub(super) fn bytes(&self) -> usize {
+        self.said.capacity() * size_of::<(i64, T)>()
+    }
+
+    /// Keeps what was said after step `origin`, which is later than all before.
+    pub(super) fn push(&mut self, origin: i64, said: T) {
+        self.said.push_back((origin, said));
+    }
+
+    /// What was said after step `origin`, if anything was. What was said before it is dropped: its time has passed.
+    pub(super) fn take(&mut self, origin: i64) -> Option<T> {
+        while self.said.front().is_some_and(|(at, _)| *at < origin) {
+            self.said.pop_front();
+        }
+        self.said.pop_front_if(|(at, _)| *at == origin).map(|(_, said)| said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_waits_for_its_step() {
+        let mut waiting = Waiting::new();
+        for step in [3, 4, 7] {
+            waiting.push(step, step * 10);
+        }
+        assert_eq!(waiting.take(2), None);
+        assert_eq!(waiting.take(4), Some(40));
+        assert_eq!(waiting.take(5), None);
+        assert_eq!(waiting.take(7), Some(70));
+    }
+}
