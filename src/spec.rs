@@ -10,6 +10,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::forecast::Promise;
 use crate::hpa::Behavior;
 use crate::load::{
     Classes, Edges, FitSettings, Fitting, LatencyObjective as LateAt, Weighing, Weights as ClassWeights,
@@ -356,17 +357,17 @@ pub struct LatencyObjective {
     pub seconds: f64,
 }
 
-/// How far ahead to look, and how surely.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// How far ahead to look, and how surely. By default: short in 0.5 % of the time, with the measured lead time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Forecast {
     /// What is promised, at least cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<Objective>,
-    /// The bound's quantile, between 0 and 1, in place of an objective.
+    /// The bound's quantile, 0.5 to 0.999, in place of an objective.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantile: Option<f64>,
-    /// `Auto`, or a pinned duration.
+    /// `Auto`, or a pinned duration of 1s to 6h: from a decision until a pod serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lead_time: Option<String>,
 }
@@ -457,6 +458,17 @@ pub struct Checked {
     pub weighing: Weighing,
     /// What one ready pod should carry.
     pub target: CapacityTarget,
+    /// What the forecast promises; none where nobody looks ahead.
+    pub forecast: Option<ForecastWish>,
+}
+
+/// What the forecast promises, and how far it looks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForecastWish {
+    /// What is promised.
+    pub promise: Promise,
+    /// The lead time that the user knows; none for the measured one.
+    pub lead_time: Option<Span>,
 }
 
 /// What one ready pod should carry.
@@ -483,6 +495,7 @@ impl Spec {
         self.load.check_series(&mut wrong);
         let weighing = self.load.check_weights(&mut wrong);
         let target = self.target.check(&mut wrong);
+        let forecast = self.forecast.clone().unwrap_or_default().check(&mut wrong);
         if let (Weights::Fit(_), Target::MetricsQpsPerPod(_)) = (&self.load.weights, &self.target) {
             wrong.not_yet(
                 "spec.target.metricsQPSPerPod",
@@ -498,6 +511,7 @@ impl Spec {
                 interval,
                 weighing,
                 target,
+                forecast,
             }),
             _ => Err(InvalidSpec(wrong.0)),
         }
@@ -526,12 +540,6 @@ impl Spec {
     }
 
     fn refuse_unsupported(&self, wrong: &mut Wrong) {
-        if self.forecast.is_some() {
-            wrong.not_yet(
-                "spec.forecast",
-                "there is no forecaster; leave it out and replicas follow the present load",
-            );
-        }
         if !self.schedules.is_empty() {
             wrong.not_yet("spec.schedules", "there is no scheduler; leave them out");
         }
@@ -699,6 +707,47 @@ impl Target {
         }
     }
 }
+
+impl Forecast {
+    fn check(&self, wrong: &mut Wrong) -> Option<ForecastWish> {
+        let promise = match (&self.objective, self.quantile) {
+            (Some(_), Some(_)) => {
+                wrong.add("spec.forecast.quantile", "is given beside an objective; leave out one of the two");
+                return None;
+            }
+            (None, Some(quantile)) => {
+                if !(0.5..=0.999).contains(&quantile) {
+                    wrong.add("spec.forecast.quantile", format!("{quantile} is not between 0.5 and 0.999"));
+                }
+                Promise::Quantile(quantile)
+            }
+            (objective, None) => {
+                let share = objective.as_ref().map_or(SHORT_TIME, |objective| objective.short_time.as_fraction());
+                if !(0.0001..=0.2).contains(&share) {
+                    wrong.add("spec.forecast.objective.shortTime", "must be 0.01% to 20%");
+                }
+                Promise::ShortTime(Percent::new(100.0 * share).ok()?)
+            }
+        };
+        let lead_time = match self.lead_time.as_deref() {
+            None | Some("Auto") => None,
+            Some(text) => {
+                let span = text.parse::<Span>().ok();
+                let fits = |span: &Span| (Span::from_secs(1)..=Span::from_secs(6 * 3600)).contains(span);
+                let span = span.filter(fits);
+                if span.is_none() {
+                    let message = format!("{text:?} is neither Auto nor a duration of 1s to 6h, such as 90s");
+                    wrong.add("spec.forecast.leadTime", message);
+                }
+                span
+            }
+        };
+        Some(ForecastWish { promise, lead_time })
+    }
+}
+
+/// Share of time that may be short, by default: some seven minutes a day.
+const SHORT_TIME: f64 = 0.005;
 
 struct Wrong(Vec<Violation>);
 

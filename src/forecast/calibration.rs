@@ -11,8 +11,11 @@ use super::window::Scores;
 
 /// Scores that quantiles are taken of: a day of minutes, so that each hour of the day has its say.
 const SCORES: usize = 1440;
-/// Scores before there is a quantile.
+/// Scores before there is a quantile of errors as they come, and of scaled ones: until then persistence alone speaks.
 const FEWEST: usize = 20;
+const FEWEST_SCALED: usize = 100;
+/// And so many horizons: scores of horizons that overlap are not independent.
+const FEWEST_HORIZONS: usize = 4;
 
 /// What the size of an error may depend on, in logarithms: a constant, the level, the volatility, how large errors were at this
 /// time of the day, at this minute of the hour, and lately.
@@ -44,18 +47,20 @@ const PARTS_OF_HOUR: usize = 60;
 const HALF_LIFE: f64 = 5.0;
 /// Minutes that "lately" goes back, from when errors became known.
 const LATELY: f64 = 60.0;
+/// Independent rows that "errors come as they come" is worth: a few hours of them say nothing yet of when errors are large.
+const PRIOR: f64 = 30.0;
 /// Days that sizes by the clock are the mean of.
 const DAYS: f64 = 5.0;
 const RIDGE: f64 = 1e-2;
 /// Least error, as a share of the mean one: a guess that happened to be right says little about how wrong the next will be.
 const LEAST: f64 = 0.05;
 /// An error's size is within this factor of the mean one.
-const MOST_UNLIKE: f64 = 20.0;
+const MOST_UNLIKE: f64 = 5.0;
 
 impl ErrorSize {
     pub(super) fn new(Grid { step_minutes, horizon }: Grid) -> Self {
         let day = 1440.0 / step_minutes;
-        let ridge = Ridge { ridge: RIDGE, prior: horizon as f64 };
+        let ridge = Ridge { ridge: RIDGE, prior: PRIOR * horizon as f64 };
         let in_a_part = (day / PARTS_OF_DAY as f64).max(1.0);
         Self {
             fit: Regression::new(SIGNS, HALF_LIFE * day, ridge),
@@ -121,17 +126,18 @@ pub(super) struct Calibration {
     /// None for errors as they come.
     size: Option<ErrorSize>,
     scores: Scores,
+    fewest: usize,
 }
 
 impl Calibration {
     /// For errors whose size is learned.
     pub(super) fn learned(grid: Grid) -> Self {
-        Self { size: Some(ErrorSize::new(grid)), scores: Scores::new(SCORES) }
+        Self { size: Some(ErrorSize::new(grid)), scores: Scores::new(SCORES), fewest: FEWEST_SCALED.max(FEWEST_HORIZONS * grid.horizon) }
     }
 
     /// For errors as they come.
     pub(super) fn plain() -> Self {
-        Self { size: None, scores: Scores::new(SCORES) }
+        Self { size: None, scores: Scores::new(SCORES), fewest: FEWEST }
     }
 
     pub(super) fn expect(&self, guess: f64, recent: &Recent, minutes: f64) -> Size {
@@ -167,6 +173,15 @@ impl Calibration {
 
     /// The score that a share `tau` of the last ones did not exceed; none with too few.
     pub(super) fn quantile(&self, tau: f64) -> Option<f64> {
-        if self.scores.len() < FEWEST { None } else { self.scores.quantile(tau) }
+        let n = self.scores.len();
+        match &self.size {
+            None => (n >= FEWEST).then(|| self.scores.quantile(tau)).flatten(),
+            Some(_) if n < self.fewest => None,
+            // The fewer there are, the further up: with as few as there may be, it is the largest.
+            Some(_) => {
+                let few = self.fewest as f64 / n as f64;
+                self.scores.quantile(1.0 - (1.0 - tau) * (1.0 - few))
+            }
+        }
     }
 }

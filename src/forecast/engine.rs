@@ -29,13 +29,6 @@ pub(super) struct Bounds {
     pub(super) yardstick: Vec<f64>,
 }
 
-/// A maximum that has become known, and what had been said of it.
-#[derive(Debug, Clone)]
-pub(super) struct Resolved {
-    pub(super) known: Known,
-    pub(super) bounds: Option<Bounds>,
-}
-
 /// The experts, their calibrations and their mixture. A function of the closed steps and nothing else.
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
@@ -164,9 +157,12 @@ impl Engine {
             + self.waiting.len() * said
     }
 
-    /// Closes a step, the one after the last; what became known by that.
-    pub(super) fn close(&mut self, step: i64, level: Option<Level>) -> Option<Resolved> {
-        let resolved = self.horizon.push(step, level).and_then(|known| self.learn(known));
+    /// Closes a step, the one after the last; the maximum that became known by that.
+    pub(super) fn close(&mut self, step: i64, level: Option<Level>) -> Option<Known> {
+        let known = self.horizon.push(step, level);
+        if let Some(known) = &known {
+            self.learn(known);
+        }
         if step.rem_euclid(self.grid.steps(REFIT) as i64) == 0 {
             self.refit();
         }
@@ -174,14 +170,14 @@ impl Engine {
         self.guess(step, level);
         self.mixture.renew();
         self.bound(step);
-        resolved
+        known
     }
 
-    fn learn(&mut self, known: Known) -> Option<Resolved> {
-        self.simple.iter_mut().for_each(|expert| expert.learn(&known));
-        self.linear.learn(&known);
-        self.stack.learn(&known);
-        let Said { guesses, by_expert, bounds } = self.waiting.take(known.origin)?;
+    fn learn(&mut self, known: &Known) {
+        self.simple.iter_mut().for_each(|expert| expert.learn(known));
+        self.linear.learn(known);
+        self.stack.learn(known);
+        let Some(Said { guesses, by_expert, bounds }) = self.waiting.take(known.origin) else { return };
         // Who expected more than what is at least there may be right: nothing is learned.
         let tells = |said: f64| !(known.is_floor && said >= known.peak);
         for (which, (tau, bounds)) in
@@ -206,7 +202,6 @@ impl Engine {
                 calibration.learn(*guess, known.peak, size, minutes);
             }
         }
-        Some(Resolved { known, bounds })
     }
 
     fn guess(&mut self, step: i64, level: Option<Level>) {

@@ -14,7 +14,10 @@ use crate::units::{MetricsQps, Percent, Span, Time};
 const GRID: [f64; 9] = [0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999];
 
 /// Before anything can be calibrated, the bound is this many times the most that was seen.
-const WIDE: f64 = 1.5;
+const WIDE: f64 = 1.25;
+
+/// Experts that are named.
+const SHARES: usize = 3;
 
 /// What is promised.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,7 +76,11 @@ pub struct Forecast {
     /// Share of the last day's bounds that held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<f64>,
-    /// The experts that carry it, the heaviest first; weights are shares of 1.
+    /// How much history it rests on, gaps included.
+    pub history: Span,
+    /// The bound counts this many times what the steps' means say: what a step hides, where somebody has seen single samples.
+    pub peak_factor: f64,
+    /// The experts that carry most of it, the heaviest first; weights are shares of 1.
     pub experts: Vec<Share>,
 }
 
@@ -109,8 +116,8 @@ pub struct Forecaster {
     engine: Engine,
     tuner: Option<Tuner>,
     record: Record,
-    /// The quantile in force, step by step, until the truth is known.
-    in_force: Waiting<(f64, f64, f64)>,
+    /// What was said, step by step, until the truth is known.
+    in_force: Waiting<Said>,
     most: f64,
     said: Option<Said>,
 }
@@ -132,6 +139,10 @@ impl Forecaster {
 
     /// One that takes up a series, as if it had lived through it.
     pub fn of(settings: Settings, series: Series, weights: &[f64]) -> Self {
+        Self::living(settings, series, weights, None)
+    }
+
+    fn living(settings: Settings, series: Series, weights: &[f64], per_pod: Option<f64>) -> Self {
         let grid = settings.grid();
         let mut quantiles = GRID.to_vec();
         if let Promise::Quantile(tau) = settings.promise {
@@ -156,7 +167,7 @@ impl Forecaster {
             quantiles,
             series,
             weights: weights.to_vec(),
-            per_pod: None,
+            per_pod,
             tuner,
             in_force: Waiting::new(),
             most: 0.0,
@@ -193,13 +204,11 @@ impl Forecaster {
 
     fn take(&mut self, number: i64) {
         let level = self.series.level(number, &self.weights);
-        if let Some(resolved) = self.engine.close(number, level) {
-            let known = resolved.known;
-            if let Some((tau, bound, yardstick)) = self.in_force.take(known.origin)
-                && !(known.is_floor && bound >= known.peak)
-            {
-                self.record.learn(tau, bound, yardstick, known.peak);
-            }
+        if let Some(known) = self.engine.close(number, level)
+            && let Some(said) = self.in_force.take(known.origin)
+            && !(known.is_floor && said.bound >= known.peak)
+        {
+            self.record.learn(said.quantile, said.bound, said.yardstick, known.peak);
         }
         if let Some(level) = level {
             self.most = self.most.max(level.value);
@@ -209,8 +218,8 @@ impl Forecaster {
             tuner.close(level, bounds, self.per_pod);
         }
         self.said = bounds.map(|bounds| self.say(bounds));
-        if let Some(Said { quantile, bound, yardstick, .. }) = self.said {
-            self.in_force.push(number, (quantile, bound, yardstick));
+        if let Some(said) = self.said {
+            self.in_force.push(number, said);
         }
     }
 
@@ -252,6 +261,8 @@ impl Forecaster {
             quantile: said.quantile,
             middle: amount(said.middle),
             basis,
+            history: step * self.series.len() as i64,
+            peak_factor: 1.0,
             skill: self.record.skill(),
             coverage: self.record.coverage(),
             experts: if basis == Basis::Experts { self.shares(said.quantile) } else { Vec::new() },
@@ -268,6 +279,7 @@ impl Forecaster {
             .map(|(expert, weight)| Share { expert: expert.to_owned(), weight: *weight })
             .collect();
         shares.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        shares.truncate(SHARES);
         shares
     }
 
@@ -316,8 +328,6 @@ impl Forecaster {
     fn relive(&mut self, settings: Settings, weights: &[f64]) {
         let none = Series::new(settings.step, 1, settings.step);
         let series = std::mem::replace(&mut self.series, none);
-        let per_pod = self.per_pod;
-        *self = Self::of(settings, series, weights);
-        self.per_pod = per_pod;
+        *self = Self::living(settings, series, weights, self.per_pod);
     }
 }

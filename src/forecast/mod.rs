@@ -6,6 +6,7 @@ mod experts;
 mod forecaster;
 mod mixture;
 mod objective;
+mod peaks;
 mod recent;
 mod record;
 mod regression;
@@ -14,4 +15,5 @@ mod waiting;
 mod window;
 
 pub use forecaster::{Basis, Forecast, Forecaster, Promise, Settings, Share};
+pub use peaks::Peaks;
 pub use series::{MOST_COLUMNS, SERIES_SCHEMA, Series, SeriesError, Step};

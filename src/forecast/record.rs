@@ -3,14 +3,15 @@
 use super::mixture::pinball;
 use super::recent::Ewma;
 
-/// Minutes after which a score counts 1/e: a day.
+/// Minutes after which a score counts 1/e: a day; and at least so many steps, since a few bursts are not the forecast's fault.
 const MEMORY: f64 = 1440.0;
+const LEAST_MEMORY: f64 = 720.0;
 
 /// Minutes of scores before a verdict: what a few of them say is chance.
 const LEAST: f64 = 240.0;
 
 /// A forecast that loses more than persistence by this share is not trusted...
-const LEAST_SKILL: f64 = -0.1;
+const LEAST_SKILL: f64 = -0.25;
 /// ...until it loses no more than it.
 const SKILL_AGAIN: f64 = 0.0;
 
@@ -32,7 +33,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(step_minutes: f64) -> Self {
-        let ewma = || Ewma::new(MEMORY / step_minutes);
+        let ewma = || Ewma::new((MEMORY / step_minutes).max(LEAST_MEMORY));
         Self {
             loss: ewma(),
             yardstick: ewma(),

@@ -1,5 +1,9 @@
 //! The decision itself.
 
+use super::lead_time::{LeadTime, StartUp};
+use super::outlook::Outlook;
+use super::short_time::Account;
+use crate::forecast::{Forecast, Series};
 use crate::load::{CpuCost, Group, LatencyCapacity, Load, LoadModel, SAMPLE_SCHEMA, Sample};
 use crate::spec::{CapacityTarget, Checked, Mode};
 use crate::units::{MetricsQps, Span, Time};
@@ -26,6 +30,8 @@ pub struct Autoscaler {
     spec: Checked,
     model: LoadModel,
     latency: Option<LatencyCapacity>,
+    outlook: Option<Outlook>,
+    account: Account,
     newest: Option<Observed>,
     /// Replicas that the load asked for last while nothing held them, and when: what must not be lowered is what was asked
     /// for, be it not there yet. It lapses when the HPA has had the time to follow.
@@ -69,7 +75,37 @@ impl Autoscaler {
             _ => None,
         };
         let model = LoadModel::new(spec.weighing.clone());
-        Self { spec, model, latency, newest: None, asked_for: None, known_until: None, hold_until: None }
+        let outlook = spec.forecast.clone().map(|wish| Outlook::new(wish, spec.interval));
+        Self {
+            spec,
+            model,
+            latency,
+            outlook,
+            account: Account::default(),
+            newest: None,
+            asked_for: None,
+            known_until: None,
+            hold_until: None,
+        }
+    }
+
+    /// Takes up history that was kept, as if it had lived through it. It counts if its steps and columns are those of what comes.
+    pub fn take_up(&mut self, history: Series) {
+        if let Some(outlook) = &mut self.outlook {
+            outlook.take_up(history);
+        }
+    }
+
+    /// What is to be kept, so that another can take it up.
+    pub fn history(&self) -> Option<&Series> {
+        self.outlook.as_ref().and_then(Outlook::history)
+    }
+
+    /// Takes how a pod came up, where somebody watches pods. Without that it is inferred from how many are ready.
+    pub fn started(&mut self, start_up: StartUp) {
+        if let Some(outlook) = &mut self.outlook {
+            outlook.record(start_up);
+        }
     }
 
     /// The spec that it decides by.
@@ -102,6 +138,16 @@ impl Autoscaler {
         let capacity = self.capacity(sample);
         let told: u32 = sample.groups.iter().filter(|g| g.tells()).map(|g| g.pods).sum();
         let pods = sample.pods;
+        if let Some(outlook) = &mut self.outlook {
+            outlook.observe_pods(sample.at, pods);
+            if let Ok(load) = &load {
+                outlook.observe(sample.at, load);
+                outlook.set_per_pod(capacity.as_ref().ok().map(|capacity| capacity.per_pod));
+            }
+        }
+        if let (Ok(load), Ok(capacity)) = (&load, &capacity) {
+            self.charge(sample, load, capacity.per_pod);
+        }
         self.newest = Some(Observed {
             evidence: Evidence { sampled_at: sample.at, pods },
             load,
@@ -109,6 +155,18 @@ impl Autoscaler {
             warming_up: pods.ready.saturating_sub(pods.silent).saturating_sub(told),
         });
         Ok(())
+    }
+
+    /// Notes time in which the ready pods were too few, and why.
+    fn charge(&mut self, sample: &Sample, load: &Load, per_pod: MetricsQps) {
+        let Some(newest) = &self.newest else { return };
+        let length = (sample.at - newest.evidence.sampled_at).min(self.patience());
+        let mut needed = replicas_for(surely(load), per_pod);
+        if !load.congestion.is_empty() {
+            needed = needed.max(sample.pods.ready.saturating_add(1));
+        }
+        let lead = self.outlook.as_ref().map_or(self.patience(), |outlook| outlook.lead().total);
+        self.account.charge(sample.at, length, needed, sample.pods, lead);
     }
 
     /// The load that a sample shows, if it shows enough of it.
@@ -153,12 +211,13 @@ impl Autoscaler {
 
     /// Decides, as of `now`.
     pub fn decide(&mut self, now: Time) -> Decision {
+        let forecast = self.outlook.as_ref().and_then(|outlook| outlook.forecast(now));
         let outcome = match self.known(now) {
             Ok((observed, load, capacity)) => {
                 if self.known_until.is_none_or(|until| now - until >= HPA_MEMORY) {
                     self.hold_until = Some(now + HPA_MEMORY);
                 }
-                let desired = self.desired(now, &observed, load, capacity.per_pod);
+                let desired = self.desired(now, &observed, load, capacity.per_pod, forecast.as_ref());
                 if !desired.is_held() {
                     self.asked_for = Some((desired.replicas, now));
                 }
@@ -170,6 +229,12 @@ impl Autoscaler {
                 Outcome::NoOpinion(reason)
             }
         };
+        let wanted = match &outcome {
+            Outcome::Desired(desired) => Some(desired),
+            Outcome::NoOpinion(_) => None,
+        };
+        let is_limited = wanted.is_some_and(Desired::is_limited);
+        self.account.wish(now, wanted.map(|desired| desired.replicas), is_limited);
         Decision {
             schema: DECISION_SCHEMA,
             at: now,
@@ -178,8 +243,15 @@ impl Autoscaler {
             max_replicas: self.spec.max_replicas,
             capacity: self.newest.as_ref().and_then(|o| o.capacity.clone().ok()).or_else(|| self.given()),
             evidence: self.newest.as_ref().map(|o| o.evidence),
+            forecast,
+            lead_time: self.lead_time(),
+            short_time: self.account.short,
             outcome,
         }
+    }
+
+    fn lead_time(&self) -> Option<LeadTime> {
+        self.outlook.as_ref().map(Outlook::lead)
     }
 
     /// The capacity that is known before anything was seen.
@@ -206,10 +278,26 @@ impl Autoscaler {
         self.spec.interval * STALE_INTERVALS
     }
 
-    fn desired(&self, now: Time, observed: &Observed, load: Load, per_pod: MetricsQps) -> Desired {
+    fn desired(
+        &self,
+        now: Time,
+        observed: &Observed,
+        load: Load,
+        per_pod: MetricsQps,
+        forecast: Option<&Forecast>,
+    ) -> Desired {
         let Observed { evidence, warming_up, .. } = observed;
         let reactive = replicas_for(load.metricsqps, per_pod);
         let mut steps = Steps::from(reactive, StepKind::Load { metricsqps: load.metricsqps, per_pod });
+        let to_come = forecast.filter(|_| self.spec.mode != Mode::Reactive);
+        if let Some(Forecast { bound, horizon, .. }) = to_come {
+            // Head-room is the bound's matter, so noise of the present load asks for none.
+            let metricsqps = if surely(&load) > *bound { surely(&load) } else { *bound };
+            let replicas = replicas_for(metricsqps, per_pod);
+            if replicas != reactive {
+                steps.set(replicas, StepKind::Forecast { metricsqps, horizon: *horizon, per_pod });
+            }
+        }
         let current = evidence.pods.replicas;
         if self.spec.mode == Mode::ScaleUpOnly {
             steps.at_least(current, StepKind::ScaleUpOnly);
@@ -232,13 +320,18 @@ impl Autoscaler {
         Desired {
             replicas: steps.replicas,
             reactive,
-            proactive: None,
-            bound: load.metricsqps,
+            proactive: forecast.map(|forecast| replicas_for(forecast.bound, per_pod)),
+            bound: forecast.map_or(load.metricsqps, |forecast| forecast.bound),
             load,
             steps: steps.taken,
             valid_until: evidence.sampled_at + self.patience(),
         }
     }
+}
+
+/// The load without what may be noise: two standard errors.
+fn surely(load: &Load) -> MetricsQps {
+    MetricsQps::saturating(load.metricsqps.get() - 2.0 * load.standard_error.get())
 }
 
 /// Cores that a pod has asked for: the mean over the pods of which it is known.
@@ -334,6 +427,7 @@ mod tests {
                 Weights::new(Classes::by_duration(Edges::new(vec![]).unwrap()), &[1.0]).unwrap(),
             ),
             target: CapacityTarget::Given(MetricsQps::new(10.0).unwrap()),
+            forecast: None,
         })
     }
 

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::lead_time::LeadTime;
+use super::short_time::ShortTime;
+use crate::forecast::Forecast;
 use crate::load::{Congestion, Load, Pods, Unknown};
 use crate::spec::Mode;
 use crate::units::{MetricsQps, Span, Time};
@@ -29,6 +32,15 @@ pub struct Decision {
     pub capacity: Option<Capacity>,
     /// The newest sample, if there ever was one.
     pub evidence: Option<Evidence>,
+    /// What is said of the time to come; none while there is nothing to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// How long it takes until what is wanted serves; none where nobody looks ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_time: Option<LeadTime>,
+    /// Time in which the ready pods were too few since this autoscaler began, by cause.
+    #[serde(default)]
+    pub short_time: ShortTime,
     /// The replicas, or why there is no opinion.
     pub outcome: Outcome,
 }
@@ -102,9 +114,15 @@ impl Desired {
     /// Whether the load alone would take fewer replicas, and something else than the bounds keeps them.
     pub fn is_held(&self) -> bool {
         let holds = |step: &Step| {
-            !matches!(step.kind, StepKind::Load { .. } | StepKind::MinReplicas | StepKind::MaxReplicas)
+            use StepKind::{Forecast, Load, MaxReplicas, MinReplicas};
+            !matches!(step.kind, Load { .. } | Forecast { .. } | MinReplicas | MaxReplicas)
         };
         self.steps.iter().any(holds)
+    }
+
+    /// Whether it would be more replicas but for `maxReplicas`.
+    pub fn is_limited(&self) -> bool {
+        self.steps.iter().any(|step| step.kind == StepKind::MaxReplicas)
     }
 
     /// Whether this may still be served at `now`.
@@ -131,6 +149,15 @@ pub enum StepKind {
     Load {
         /// The load.
         metricsqps: MetricsQps,
+        /// The capacity of one pod.
+        per_pod: MetricsQps,
+    },
+    /// The load to come over the capacity, or the present load where that is surely larger.
+    Forecast {
+        /// Upper bound of the load over the horizon, or the present load without its noise.
+        metricsqps: MetricsQps,
+        /// How far the bound looks, from the last closed minute.
+        horizon: Span,
         /// The capacity of one pod.
         per_pod: MetricsQps,
     },
@@ -167,6 +194,7 @@ impl StepKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Load { .. } => "Load",
+            Self::Forecast { .. } => "Forecast",
             Self::ScaleUpOnly => "ScaleUpOnly",
             Self::WarmingUp { .. } => "WarmingUp",
             Self::Silent { .. } => "Silent",
@@ -183,6 +211,13 @@ impl fmt::Display for StepKind {
         match self {
             Self::Load { metricsqps, per_pod } => {
                 write!(f, "load of {:.1} MetricsQPS at {} a pod", metricsqps.get(), per_pod)
+            }
+            Self::Forecast { metricsqps, horizon, per_pod } => {
+                write!(
+                    f,
+                    "up to {:.1} MetricsQPS within {horizon} at {per_pod} a pod",
+                    metricsqps.get()
+                )
             }
             Self::ScaleUpOnly => f.write_str("mode ScaleUpOnly never lowers"),
             Self::WarmingUp { pods } => write!(f, "{} not told the load yet", some_pods(*pods)),

@@ -7,9 +7,14 @@
 
 mod autoscaler;
 mod decision;
+mod lead_time;
+mod outlook;
+mod short_time;
 
 pub use autoscaler::{Autoscaler, ObserveError};
 pub use decision::{
     Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence, NoOpinion, Outcome, Step,
     StepKind,
 };
+pub use lead_time::{LeadTime, StartUp};
+pub use short_time::ShortTime;

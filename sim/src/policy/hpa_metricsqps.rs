@@ -3,7 +3,6 @@
 
 use plimsoll::load::Sample;
 use plimsoll::scale::{Autoscaler, Outcome};
-use plimsoll::spec::Mode;
 use plimsoll::units::Time;
 
 use super::controller::{Controller, answer, external, quantity};
@@ -25,7 +24,7 @@ impl HpaMetricsQps {
         let per_pod = knobs.positive("target")?.unwrap_or_else(|| basis.requests_per_pod());
         Ok(Self {
             per_pod,
-            autoscaler: given(basis, Mode::Observe, per_pod),
+            autoscaler: given(basis, None, per_pod),
             controller: Controller::new(external(METRIC, quantity(per_pod)), basis.bounds),
         })
     }

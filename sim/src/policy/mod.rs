@@ -12,7 +12,7 @@
 //! hpa-cpu         Resource cpu, Utilization
 //! hpa-qps         External, AverageValue: requests per second and pod
 //! hpa-metricsqps  External, AverageValue: MetricsQPS per pod
-//! plimsoll        External plimsoll-desired-replicas, AverageValue 1, without tolerance
+//! plimsoll        External plimsoll-desired-replicas, AverageValue 1, without tolerance; plimsoll-reactive does not look ahead
 //! ```
 
 mod controller;
@@ -145,7 +145,8 @@ pub enum PolicyError {
 }
 
 /// The names of all policies, in the order in which they are best compared.
-pub const NAMES: [&str; 5] = ["fixed", "hpa-cpu", "hpa-qps", "hpa-metricsqps", "plimsoll"];
+pub const NAMES: [&str; 6] =
+    ["fixed", "hpa-cpu", "hpa-qps", "hpa-metricsqps", "plimsoll-reactive", "plimsoll"];
 
 /// The policy that `text` describes: `NAME`, or `NAME:key=value,…`.
 ///
@@ -159,6 +160,7 @@ pub fn build(text: &str, basis: &Basis<'_>) -> Result<Box<dyn Policy>, PolicyErr
         "hpa-qps" => Box::new(hpa_qps::HpaQps::new(&mut knobs, basis)?),
         "hpa-metricsqps" => Box::new(hpa_metricsqps::HpaMetricsQps::new(&mut knobs, basis)?),
         "plimsoll" => Box::new(plimsoll::Plimsoll::new(&mut knobs, basis)?),
+        "plimsoll-reactive" => Box::new(plimsoll::Plimsoll::reactive(&mut knobs, basis)?),
         other => return Err(PolicyError::Unknown(other.to_owned())),
     };
     knobs.finish()?;

@@ -1,0 +1,242 @@
+//! From samples to the forecast: minutes are closed, classes folded, the horizon follows the lead time.
+
+use super::lead_time::{LeadTime, LeadTimes, StartUp};
+use crate::forecast::{Forecast, Forecaster, MOST_COLUMNS, Peaks, Promise, Series, Settings, Step};
+use crate::load::{Load, Pods};
+use crate::spec::ForecastWish;
+use crate::units::{MetricsQps, Span, Time};
+
+/// Steps are so long where samples come often enough, and else the next of these that does.
+const STEPS: [Span; 3] = [Span::from_secs(60), Span::from_secs(120), Span::from_secs(300)];
+
+/// The horizon is shortened only when a shorter one has done for so long: looking less far costs a look at all history.
+const SHORTEN_AFTER: Span = Span::from_secs(6 * 3600);
+
+/// A forecast older than so many steps says nothing of now.
+const STALE_STEPS: i64 = 3;
+
+/// Forecasts one workload from its samples.
+#[derive(Debug, Clone)]
+pub(super) struct Outlook {
+    wish: ForecastWish,
+    interval: Span,
+    step: Span,
+    lead: LeadTimes,
+    horizon: Span,
+    /// Since when a shorter horizon would have done.
+    shorter_since: Option<Time>,
+    forecaster: Option<Forecaster>,
+    /// History that is taken up when it is known how many columns there are.
+    history: Option<Series>,
+    folded: Folded,
+    open: Option<Open>,
+    peaks: Peaks,
+}
+
+/// The step that is being filled.
+#[derive(Debug, Clone)]
+struct Open {
+    number: i64,
+    rates: [f64; MOST_COLUMNS],
+    samples: f64,
+    load: f64,
+    most: f64,
+    is_floor: bool,
+}
+
+/// Classes, folded to a few columns of neighbours, and what a request of each column weighs.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Folded {
+    classes: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+impl Folded {
+    fn of(load: &Load) -> Self {
+        let classes: Vec<f64> = load.classes.iter().map(|class| class.weight).collect();
+        let columns = classes.len().clamp(1, MOST_COLUMNS);
+        let mut sums = vec![(0.0, 0.0); columns];
+        for (i, weight) in classes.iter().enumerate() {
+            let (sum, count) = &mut sums[Self::column(i, classes.len())];
+            *sum += weight;
+            *count += 1.0;
+        }
+        // A column that weighs nothing could carry nothing.
+        let weights = sums.into_iter().map(|(sum, count)| if sum > 0.0 { sum / count } else { 1.0 }).collect();
+        Self { classes, weights }
+    }
+
+    fn column(class: usize, classes: usize) -> usize {
+        class * classes.clamp(1, MOST_COLUMNS) / classes.max(1)
+    }
+
+    /// Rates of the columns, such that they weigh what the load is.
+    fn rates(&self, load: &Load) -> [f64; MOST_COLUMNS] {
+        let mut work = [0.0; MOST_COLUMNS];
+        for (i, class) in load.classes.iter().enumerate() {
+            work[Self::column(i, self.classes.len())] += class.weight * class.rate.get();
+        }
+        let all: f64 = work.iter().sum();
+        let load = load.metricsqps.get();
+        let mut rates = [0.0; MOST_COLUMNS];
+        for ((rate, work), weight) in rates.iter_mut().zip(work).zip(&self.weights) {
+            *rate = if all > 0.0 { work / all * load / weight } else { 0.0 };
+        }
+        if all <= 0.0 {
+            rates[0] = load / self.weights[0];
+        }
+        rates
+    }
+}
+
+impl Outlook {
+    pub(super) fn new(wish: ForecastWish, interval: Span) -> Self {
+        let step = STEPS.into_iter().find(|step| *step >= interval).unwrap_or(STEPS[2]);
+        let lead = LeadTimes::new(wish.lead_time);
+        let mut outlook = Self {
+            wish,
+            interval,
+            step,
+            lead,
+            horizon: Span::ZERO,
+            shorter_since: None,
+            forecaster: None,
+            history: None,
+            folded: Folded::default(),
+            open: None,
+            peaks: Peaks::new(),
+        };
+        outlook.horizon = outlook.needed();
+        outlook
+    }
+
+    /// Takes up history. It counts if it has the steps and columns of what comes; else it is left aside.
+    pub(super) fn take_up(&mut self, history: Series) {
+        self.history = Some(history);
+    }
+
+    /// What it has seen.
+    pub(super) fn history(&self) -> Option<&Series> {
+        self.forecaster.as_ref().map(Forecaster::series).or(self.history.as_ref())
+    }
+
+    pub(super) fn record(&mut self, start_up: StartUp) {
+        self.lead.record(start_up);
+    }
+
+    pub(super) fn lead(&self) -> LeadTime {
+        self.lead.get()
+    }
+
+    /// How far to look: the lead time; the time to the next decision; what the evidence is late by, half a window and a scrape; and the
+    /// age that a closed step may have. In whole steps.
+    fn needed(&self) -> Span {
+        let span = self.lead.get().total + self.interval + self.interval + self.step;
+        let step = self.step.as_nanos();
+        Span::from_nanos((span.as_nanos().saturating_add(step - 1)) / step * step)
+    }
+
+    pub(super) fn observe_pods(&mut self, at: Time, pods: Pods) {
+        self.lead.observe(at, pods);
+        let needed = self.needed();
+        if needed >= self.horizon {
+            self.shorter_since = None;
+        }
+        let is_long_enough = match self.shorter_since {
+            _ if needed == self.horizon => return,
+            _ if needed > self.horizon => true,
+            None => {
+                self.shorter_since = Some(at);
+                false
+            }
+            Some(since) => at - since >= SHORTEN_AFTER,
+        };
+        if is_long_enough {
+            self.horizon = needed;
+            self.shorter_since = None;
+            if let Some(forecaster) = &mut self.forecaster {
+                forecaster.set_horizon(needed);
+            }
+        }
+    }
+
+    /// Takes the load of a sample put together at `at`.
+    pub(super) fn observe(&mut self, at: Time, load: &Load) {
+        // Weights change seldom, and not with every sample.
+        let classes = || load.classes.iter().map(|class| class.weight);
+        if self.forecaster.is_none() || !self.folded.classes.iter().copied().eq(classes()) {
+            self.folded = Folded::of(load);
+            self.weigh();
+        }
+        // A sample tells of the window that ends with it.
+        let number = (at - Span::from_nanos(1)).as_nanos().div_euclid(self.step.as_nanos());
+        if self.open.as_ref().is_some_and(|open| open.number < number) {
+            self.close();
+        }
+        let open = self.open.get_or_insert(Open {
+            number,
+            rates: [0.0; MOST_COLUMNS],
+            samples: 0.0,
+            load: 0.0,
+            most: 0.0,
+            is_floor: false,
+        });
+        for (sum, rate) in open.rates.iter_mut().zip(self.folded.rates(load)) {
+            *sum += rate;
+        }
+        open.samples += 1.0;
+        open.load += load.metricsqps.get();
+        // Noise is no peak.
+        open.most = open.most.max(load.metricsqps.get() - 2.0 * load.standard_error.get());
+        open.is_floor |= !load.congestion.is_empty();
+    }
+
+    fn weigh(&mut self) {
+        let weights = &self.folded.weights;
+        match &mut self.forecaster {
+            Some(forecaster) if forecaster.series().columns() == weights.len() => forecaster.set_weights(weights),
+            _ => {
+                let settings = Settings {
+                    step: self.step,
+                    ..Settings::new(self.horizon, self.wish.promise)
+                };
+                let fits = |history: &Series| history.step() == self.step && history.columns() == weights.len();
+                self.forecaster = Some(match self.history.take().filter(fits) {
+                    Some(history) => Forecaster::of(settings, history, weights),
+                    None => Forecaster::new(settings, weights),
+                });
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let (Some(open), Some(forecaster)) = (self.open.take(), &mut self.forecaster) else { return };
+        let columns = forecaster.series().columns();
+        let rates = open.rates.map(|sum| sum / open.samples);
+        forecaster.close(open.number, Some(Step { rates: &rates[..columns], is_floor: open.is_floor }));
+        self.peaks.learn(open.most, open.load / open.samples);
+    }
+
+    /// Says what a pod carries.
+    pub(super) fn set_per_pod(&mut self, per_pod: Option<MetricsQps>) {
+        if let Some(forecaster) = &mut self.forecaster {
+            forecaster.set_per_pod(per_pod);
+        }
+    }
+
+    /// What is said of the time to come, if it says anything of `now`.
+    pub(super) fn forecast(&self, now: Time) -> Option<Forecast> {
+        let mut forecast = self.forecaster.as_ref()?.forecast()?;
+        if now - forecast.made_at > self.step * STALE_STEPS {
+            return None;
+        }
+        forecast.peak_factor = self.peaks.factor();
+        forecast.bound = MetricsQps::saturating(forecast.bound.get() * forecast.peak_factor);
+        Some(forecast)
+    }
+
+    /// What is promised.
+    pub(super) fn promise(&self) -> Promise {
+        self.wish.promise
+    }
+}
