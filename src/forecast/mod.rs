@@ -2,11 +2,15 @@
 mod calibration;
 mod conformal;
 mod engine;
+pub mod events;
 mod experts;
 mod forecaster;
+pub mod level_shift;
+pub mod local_time;
 mod mixture;
 mod objective;
 mod peaks;
+pub mod periods;
 mod recent;
 mod record;
 mod regression;
