@@ -2,8 +2,8 @@
 //!
 //! People come at nine by their own clock, also on the day after it was changed. The time zones are those of a
 //! database that is compiled in, never the system's: the same binary gives the same seasons on every machine. That adds
-//! 300 KB to a stripped release binary and a tenth of a second to its build; an instant takes 30 ns. The database is as old as the binary: a country that
-//! changes its rules needs a newer one.
+//! 300 KB to a stripped release binary and a tenth of a second to its build; an instant takes some 30 ns. The database is
+//! as old as the binary: a country that changes its rules needs a newer one.
 
 use std::fmt;
 use std::str::FromStr;

@@ -8,7 +8,12 @@
 //! minutes are, if they stand out of what the day's profile contains anyway.
 //!
 //! It never reports a period that has not been seen at least twice (the hour, the day, the week) or four times (others),
-//! nor one that explains less than 1 % of the variance. 28 days of minutes take some TODO ms.
+//! nor one that explains less than 1 % of the variance. Of histories that are noise, from white to a random walk and from
+//! one day to 28, fewer than 1 in 100 of any kind have a period, and 45 in 30,000 altogether. A period shorter than four
+//! points of the history, which has 16,384 at most, is not looked for: 10 minutes in 28 days. These take some 5 ms where
+//! nothing is found, 12 ms where four periods are.
+//!
+//! What is known to be an outage should be missing, not zero.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +41,8 @@ const LEAST_STRENGTH: f64 = 0.01;
 pub struct Period {
     /// Its length in whole steps: what a season is folded by.
     pub steps: usize,
-    /// Its length: that of the hour, the day or the week where the history cannot tell it from them, whole steps where it
-    /// cannot tell it from these, else as measured.
+    /// Its length: that of the hour, the day or the week or a whole fraction of the day where the history cannot tell it
+    /// from them, whole steps where it cannot tell it from these, else as measured.
     pub length: Span,
     /// The share of the variance, 0 to 1, that its profile explains beyond the profiles of the shorter periods: of the
     /// levels without trend and outliers, and allowing for what a profile fitted to noise explains.
@@ -50,7 +55,8 @@ pub struct Period {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeriodEvidence {
-    /// The power at its frequency over that of the noise around: 1 on average where there is no period, and never 50.
+    /// The power at its frequency over that of the noise around; for the hour, the day and the week the mean of the first
+    /// two harmonics. 1 on average where there is no period, 8 and more where one is reported.
     pub periodogram: f64,
     /// The correlation, −1 to 1, of the load with itself one period later, slower changes left out.
     pub autocorrelation: f64,
@@ -65,8 +71,8 @@ pub fn detect(levels: &[Option<f64>], step: Span) -> Vec<Period> {
     if !step.is_positive() {
         return Vec::new();
     }
-    // Whole weeks or at least days: what is strongest in most loads is then a whole number of cycles, which a spectrum shows
-    // as one line.
+    // Whole weeks or at least days: what is strongest in most loads is then a whole number of cycles, which a spectrum
+    // shows as one line.
     let day = usize::try_from(DAY.as_nanos() / step.as_nanos()).unwrap_or(0);
     let units = [7 * day, day].into_iter().filter(|_| DAY.as_nanos() % step.as_nanos() == 0);
     let unit = units.into_iter().find(|unit| 2 * unit <= levels.len()).unwrap_or(1);

@@ -19,14 +19,14 @@ pub(super) struct Cleaned {
 /// there is too little.
 pub(super) fn cleaned(levels: &[Option<f64>], unit: usize) -> Option<Cleaned> {
     let n = levels.len();
-    let known: Vec<(f64, f64)> = (levels.iter().enumerate())
-        .filter_map(|(t, level)| level.filter(|level| level.is_finite()).map(|level| (t as f64, level)))
-        .collect();
-    if n < 32 || known.len() * 2 < n {
+    let (steps, mut values): (Vec<usize>, Vec<f64>) = (levels.iter().enumerate())
+        .filter_map(|(step, level)| level.filter(|level| level.is_finite()).map(|level| (step, level)))
+        .unzip();
+    if n < 32 || values.len() * 2 < n {
         return None;
     }
     let slope = slope(levels, (n / 2 / unit.max(1) * unit).max(1));
-    let mut values: Vec<f64> = known.iter().map(|(t, level)| level - slope * t).collect();
+    values.iter_mut().zip(&steps).for_each(|(value, step)| *value -= slope * *step as f64);
     draw_in(&mut values);
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
@@ -34,8 +34,8 @@ pub(super) fn cleaned(levels: &[Option<f64>], unit: usize) -> Option<Cleaned> {
         return None;
     }
 
-    let times = known.into_iter().map(|(t, _)| t);
-    let filled = filled(times.zip(values.into_iter().map(|value| value - mean)), n);
+    values.iter_mut().for_each(|value| *value -= mean);
+    let filled = filled(&steps, &values, n);
     let points = (1 << n.ilog2()).min(MOST_POINTS);
     let width = n as f64 / points as f64;
     // What is faster than the points can show must not appear as something slower: three means in a row leave a thousandth
@@ -58,20 +58,25 @@ fn slope(levels: &[Option<f64>], lag: usize) -> f64 {
     if changes.is_empty() { 0.0 } else { median(&mut changes) / lag as f64 }
 }
 
-/// A value for each of `n` steps: that which is given for it, or one on the line between its neighbours.
-fn filled(known: impl Iterator<Item = (f64, f64)>, n: usize) -> Vec<f64> {
-    let mut filled = Vec::with_capacity(n);
-    let mut last: Option<(f64, f64)> = None;
-    for next in known {
-        let from = last.unwrap_or((-1.0, next.1));
-        while (filled.len() as f64) < next.0 {
-            let share = (filled.len() as f64 - from.0) / (next.0 - from.0);
-            filled.push(from.1 + share * (next.1 - from.1));
+/// A value for each of `n` steps: that which is given for it, or one on the line between the means of as many values before
+/// the gap and after it as the gap is long, an end of a long gap being no more than one noisy value.
+fn filled(steps: &[usize], values: &[f64], n: usize) -> Vec<f64> {
+    const MOST: usize = 60;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let mut filled = vec![mean(values); n];
+    for (i, (step, value)) in steps.iter().zip(values).enumerate() {
+        filled[*step] = *value;
+        let Some(before) = i.checked_sub(1).map(|i| steps[i]) else { continue };
+        let length = step - before;
+        if length > 1 {
+            let near = length.min(MOST);
+            let from = mean(&values[i.saturating_sub(near)..i]);
+            let to = mean(&values[i..(i + near).min(values.len())]);
+            for k in 1..length {
+                filled[before + k] = from + (to - from) * k as f64 / length as f64;
+            }
         }
-        filled.push(next.1);
-        last = Some(next);
     }
-    filled.resize(n, last.map_or(0.0, |last| last.1));
     filled
 }
 
@@ -82,7 +87,7 @@ fn draw_in(values: &mut [f64]) {
     let mean = apart.iter().sum::<f64>() / apart.len() as f64;
     // Where most are equal, as in a load of short bursts, the mean deviation stands in.
     let far = FARTHEST * (1.4826 * median(&mut apart)).max(0.1 * mean);
-    values.iter_mut().for_each(|value| *value = value.clamp(centre - far, centre + far));
+    values.iter_mut().for_each(|value| *value = value.max(centre - far).min(centre + far));
 }
 
 /// Of at least one value.
@@ -92,7 +97,7 @@ fn median(values: &mut [f64]) -> f64 {
     *middle
 }
 
-/// Means over so many stretches of one width in steps, need not be whole, spread evenly over all values.
+/// Means over so many stretches, spread evenly over all values and of one width in steps, which need not be whole.
 fn means(values: &[f64], stretches: usize, width: f64) -> Vec<f64> {
     let mut sums = Vec::with_capacity(values.len() + 1);
     let mut sum = 0.0;

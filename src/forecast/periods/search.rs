@@ -2,18 +2,25 @@
 //!
 //! Periods are counted in cycles of the history here, as the spectrum does.
 
+use statrs::distribution::{ContinuousCDF, FisherSnedecor};
+
 use super::spectrum::{around, autocorrelation, background, power, power_at};
 use super::take_out;
 
 /// The chance that noise looks like a period to the periodogram alone, for each search.
-const FALSE_ALARM: f64 = 1e-3;
+const FALSE_ALARM: f64 = 5e-4;
 /// How often a period of the calendar, and another, must have been seen.
 const LEAST_CYCLES: (f64, f64) = (2.0, 4.0);
 /// The shortest period, in points of the history.
 const SHORTEST: f64 = 4.0;
-/// A harmonic that is a period of its own has so many times the power of those beside it, and of what a profile with jumps
-/// would have there.
+/// A harmonic that is a period of its own has so many times the power of those beside it, and of what a profile with
+/// jumps would have there.
 const STANDS_OUT: f64 = 4.0;
+/// What share of the bins around another counts for knowing its noise, of which only the low 30 % speak: from the false
+/// alarms measured.
+const SPEAKING: f64 = 0.75;
+/// What the first harmonic of a calendar's period must have over the background at least.
+const LEAST_FIRST: f64 = 3.0;
 /// How often something is looked for beyond the calendar, found or not.
 const TRIES: usize = 10;
 
@@ -59,19 +66,26 @@ impl<'a> Search<'a> {
         Self { series, calendar, power, noise, found: Vec::new(), rest: series.to_vec(), masked }
     }
 
+    /// By the first harmonic and the second together: a weekend has a third of its power there.
     fn try_calendar(&mut self) {
         for cycles in self.calendar {
             let k = cycles.round() as usize;
-            if *cycles < LEAST_CYCLES.0 || *cycles > self.most_cycles() || self.masked[k] {
+            let is_seen = *cycles >= LEAST_CYCLES.0 && 2.0 * cycles <= self.most_cycles();
+            if !is_seen || self.masked[k] || self.masked[2 * k] {
                 continue;
             }
+            let noise = background(&power(&self.rest), &self.masked);
             let own = power_at(&self.rest, *cycles);
-            let periodogram = own / background(&power(&self.rest), &self.masked)[k];
-            // What peaks beside it is another period, for which the next search is.
-            if periodogram > threshold(k, self.calendar.len() as f64)
+            let first = own / noise[k];
+            let second = power_at(&self.rest, 2.0 * cycles) / noise[2 * k];
+            let both = 0.5 * (first + second);
+            let m = SPEAKING * (around(2 * k).1 - around(k).0) as f64;
+            // Half the period would be without the first; what peaks beside it is another, for which the next search is.
+            if first > LEAST_FIRST
+                && chance(both, 2, m) * (self.calendar.len() as f64) < FALSE_ALARM
                 && 2.0 * own > power_at(&self.rest, refined(&self.rest, *cycles))
             {
-                self.confirm(*cycles, *cycles, periodogram);
+                self.confirm(*cycles, *cycles, both);
             }
         }
     }
@@ -89,13 +103,11 @@ impl<'a> Search<'a> {
                 return;
             }
             let measured = refined(&self.rest, k as f64);
-            let known = self.known(measured);
+            let cycles = self.known(measured).unwrap_or(measured);
+            let periodogram = power_at(&self.rest, measured) / noise[k];
             let is_confirmed = measured >= LEAST_CYCLES.1
-                && self.confirm(
-                    measured,
-                    known.unwrap_or(measured),
-                    power_at(&self.rest, measured) / noise[k],
-                );
+                && self.is_new(cycles)
+                && self.confirm(measured, cycles, periodogram);
             if !is_confirmed {
                 refused[k - 1..=k + 1].fill(true);
             }
@@ -112,7 +124,7 @@ impl<'a> Search<'a> {
                 let periodogram = self.harmonic(base.cycles, m) / self.noise[k];
                 if cycles < LEAST_CYCLES.1
                     || periodogram < search_threshold(k, self.power.len())
-                    || self.found.iter().any(|found| (found.cycles - cycles).abs() <= 0.5)
+                    || !self.is_new(cycles)
                     || !self.is_own(base.cycles, m, cycles)
                 {
                     continue;
@@ -166,6 +178,10 @@ impl<'a> Search<'a> {
             && (1..m).all(|j| of_jumps(j) < least || is_others(j))
     }
 
+    fn is_new(&self, cycles: f64) -> bool {
+        self.found.iter().all(|found| (found.cycles - cycles).abs() > 0.5)
+    }
+
     /// The power of a period's m-th harmonic.
     fn harmonic(&self, base: f64, m: usize) -> f64 {
         let cycles = base * m as f64;
@@ -183,21 +199,17 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// The calendar's period that is within 1 % of one and explains half of what that does, or that a history of so few
-    /// cycles cannot tell from it.
+    /// The period that people would mean by one: the calendar's that is within 1 % of it and explains half of what it does,
+    /// or that a history of so few cycles cannot tell from it; else, where it cannot tell, a whole fraction of the first
+    /// of the calendar's, the day.
     fn known(&self, cycles: f64) -> Option<f64> {
-        let own = power_at(self.series, cycles);
-        self.calendar.iter().copied().find(|known| {
-            let apart = (cycles - known).abs();
-            let least = if apart <= 0.01 * known {
-                0.5
-            } else if apart < 0.5 {
-                0.9
-            } else {
-                return false;
-            };
-            power_at(self.series, *known) >= least * own
-        })
+        let power = |cycles: f64| power_at(self.series, cycles);
+        let own = power(cycles);
+        let is_same = |known: f64| (cycles - known).abs() < 0.5 && power(known) > 0.9 * own;
+        let is_near = |known: f64| (cycles - known).abs() <= 0.01 * known && power(known) > 0.5 * own;
+        let fraction = self.calendar.first().map(|day| day * (cycles / day).round().max(1.0));
+        let known = self.calendar.iter().copied().find(|known| is_near(*known) || is_same(*known));
+        known.or(fraction.filter(|known| is_same(*known)))
     }
 
     fn most_cycles(&self) -> f64 {
@@ -205,17 +217,22 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether so many cycles are a whole multiple, at least one, of others, as far as the spectrum can tell.
+/// Whether so many cycles are a whole multiple of others, as far as the spectrum can tell.
 fn is_multiple(cycles: f64, of: f64) -> bool {
     let times = (cycles / of).round();
     times >= 1.0 && (cycles - times * of).abs() <= 0.5
+}
+
+/// The chance that the mean of so many bins of pure noise is so many times the background, which was taken from `m` bins.
+fn chance(times: f64, bins: u32, m: f64) -> f64 {
+    FisherSnedecor::new(2.0 * f64::from(bins), 2.0 * m).map_or(1.0, |f| f.sf(times))
 }
 
 /// How often a bin of pure noise is allowed to have more than its background, in so many tests: the quantile of an F
 /// distribution with 2 and 2m degrees of freedom, m being the bins that the background was taken from.
 fn threshold(k: usize, tests: f64) -> f64 {
     let (low, high) = around(k);
-    let m = (high - low) as f64;
+    let m = SPEAKING * (high - low) as f64;
     m * ((tests / FALSE_ALARM).powf(1.0 / m) - 1.0)
 }
 

@@ -104,8 +104,9 @@ pub(super) fn around(k: usize) -> (usize, usize) {
 /// What the power would be without periods, for each bin: from the low 30 % of the power around it, so that periods,
 /// which are few and high, do not count, and the `masked` bins, in which something was removed, neither. White noise is
 /// flat, that of a random walk falls with the square of the frequency; a fall with the frequency itself is within a
-/// quarter of either, over bins so near.
+/// quarter of either, over bins so near. Never nothing, so that powers can be divided by it.
 pub(super) fn background(power: &[f64], masked: &[bool]) -> Vec<f64> {
+    let least = power.iter().sum::<f64>() * 1e-12 + f64::MIN_POSITIVE;
     let mut smooth = vec![f64::INFINITY; power.len()];
     let mut k = 1;
     while k < power.len() {
@@ -113,7 +114,7 @@ pub(super) fn background(power: &[f64], masked: &[bool]) -> Vec<f64> {
         let bins = (low..=high.min(power.len() - 1)).filter(|bin| !masked[*bin]);
         let mut values: Vec<f64> = bins.map(|bin| power[bin] * bin as f64 / k as f64).collect();
         let end = (k + (k / 8).clamp(1, 32)).min(power.len());
-        smooth[k..end].fill(low_mean(&mut values));
+        smooth[k..end].fill(low_mean(&mut values).max(least));
         k = end;
     }
     smooth
