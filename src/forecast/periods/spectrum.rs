@@ -104,7 +104,7 @@ pub(super) fn around(k: usize) -> (usize, usize) {
 /// What the power would be without periods, for each bin: from the low 30 % of the power around it, so that periods,
 /// which are few and high, do not count, and the `masked` bins, in which something was removed, neither. White noise is
 /// flat, that of a random walk falls with the square of the frequency; a fall with the frequency itself is within a
-/// quarter of either, over bins so near. Never nothing, so that powers can be divided by it.
+/// third of either, over bins so near. Never nothing, so that powers can be divided by it.
 pub(super) fn background(power: &[f64], masked: &[bool]) -> Vec<f64> {
     let least = power.iter().sum::<f64>() * 1e-12 + f64::MIN_POSITIVE;
     let mut smooth = vec![f64::INFINITY; power.len()];
@@ -179,6 +179,25 @@ mod tests {
         let correlations = autocorrelation(&series, 0.0);
         for Lag { lag, value } in golden.autocorrelations {
             assert!((correlations[lag] - value).abs() < 1e-10, "{lag}: {} {value}", correlations[lag]);
+        }
+    }
+
+    #[test]
+    fn the_background_of_white_noise_and_of_a_random_walk_is_their_power() {
+        use rand::{RngExt, SeedableRng};
+        let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(1);
+        for fall in [0, 2] {
+            let mut mean = [0.0; 3];
+            for _ in 0..500 {
+                let power: Vec<f64> = (0..512)
+                    .map(|k| -(1.0 - random.random::<f64>()).ln() / f64::from(k.max(1)).powi(fall))
+                    .collect();
+                let background = background(&power, &[false; 512]);
+                for (mean, k) in mean.iter_mut().zip([4, 24, 300]) {
+                    *mean += background[k] * (k as f64).powi(fall) / 500.0;
+                }
+            }
+            assert!(mean.iter().all(|mean| (0.75..1.33).contains(mean)), "{fall}: {mean:?}");
         }
     }
 

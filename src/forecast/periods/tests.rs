@@ -170,8 +170,8 @@ fn autoregressive(phi: f64) -> impl Fn(&mut dyn FnMut() -> f64, usize) -> Vec<f6
 #[test]
 fn noise_has_no_periods() {
     for (name, phi) in NOISES {
-        let count: u64 = DAYS_OF_NOISE.iter().map(|days| alarms(100, days * 1440, autoregressive(phi))).sum();
-        assert!(count <= DAYS_OF_NOISE.len() as u64, "{name}: {count}");
+        let count: u64 = DAYS_OF_NOISE.iter().map(|days| alarms(50, days * 1440, autoregressive(phi))).sum();
+        assert!(count * 100 <= 50 * DAYS_OF_NOISE.len() as u64, "{name}: {count}");
     }
 }
 
@@ -193,7 +193,7 @@ fn noise_of_no_kind_and_length_has_periods() {
 
 #[test]
 fn what_happens_once_is_no_period() {
-    for seed in 0..50 {
+    for seed in 0..20 {
         for days in [2, 7, 14, 28] {
             let end = days as f64 * DAYS;
             let shift = soiled(days, 20.0, seed, |minute| if minute > 0.6 * end { 100.0 } else { 0.0 });
