@@ -722,7 +722,8 @@ impl Forecast {
                 Promise::Quantile(quantile)
             }
             (objective, None) => {
-                let share = objective.as_ref().map_or(SHORT_TIME, |objective| objective.short_time.as_fraction());
+                let share =
+                    objective.as_ref().map_or(SHORT_TIME, |objective| objective.short_time.as_fraction());
                 if !(0.0001..=0.2).contains(&share) {
                     wrong.add("spec.forecast.objective.shortTime", "must be 0.01% to 20%");
                 }

@@ -86,7 +86,11 @@ impl ErrorSize {
         let (day, hour) = Self::parts(minutes);
         let by_clock = |part: &Ewma| {
             let size = part.get();
-            if size > 0.0 && mean > 0.0 { (size / mean).clamp(MOST_UNLIKE.recip(), MOST_UNLIKE).ln() } else { 0.0 }
+            if size > 0.0 && mean > 0.0 {
+                (size / mean).clamp(MOST_UNLIKE.recip(), MOST_UNLIKE).ln()
+            } else {
+                0.0
+            }
         };
         let signs = [
             1.0,
@@ -132,7 +136,11 @@ pub(super) struct Calibration {
 impl Calibration {
     /// For errors whose size is learned.
     pub(super) fn learned(grid: Grid) -> Self {
-        Self { size: Some(ErrorSize::new(grid)), scores: Scores::new(SCORES), fewest: FEWEST_SCALED.max(FEWEST_HORIZONS * grid.horizon) }
+        Self {
+            size: Some(ErrorSize::new(grid)),
+            scores: Scores::new(SCORES),
+            fewest: FEWEST_SCALED.max(FEWEST_HORIZONS * grid.horizon),
+        }
     }
 
     /// For errors as they come.

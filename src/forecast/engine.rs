@@ -2,11 +2,13 @@
 
 use super::calibration::{Calibration, Size};
 use super::conformal::Adaptive;
-use super::experts::{Expert, Grid, Known, Linear, Now, Stack, simple};
+use super::experts::{Expert, Grid, Known, Linear, Now, Stack, found, season_of, simple};
+use super::local_time::Zone;
 use super::mixture::{Mixture, pinball};
 use super::recent::Recent;
 use super::waiting::Waiting;
 use super::window::Peak;
+use crate::units::{Span, Time};
 
 /// Minutes between two refits: what a quarter of an hour adds to days of rows changes little.
 const REFIT: f64 = 15.0;
@@ -33,6 +35,7 @@ pub(super) struct Bounds {
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     grid: Grid,
+    clock: LocalClock,
     quantiles: Vec<f64>,
     recent: Recent,
     simple: Vec<Box<dyn Expert>>,
@@ -60,6 +63,22 @@ struct Said {
     bounds: Option<Bounds>,
 }
 
+/// What the local clock makes of steps.
+#[derive(Debug, Clone)]
+struct LocalClock {
+    zone: Zone,
+    step: Span,
+}
+
+impl LocalClock {
+    /// The step's number as the local clock counts: an hour more or less after the clock was changed.
+    fn local(&self, step: i64) -> i64 {
+        let nanos = self.step.as_nanos();
+        let ahead = self.zone.ahead(Time::from_nanos(step.saturating_mul(nanos)));
+        step + ahead.as_nanos().div_euclid(nanos)
+    }
+}
+
 /// The horizon that has just passed.
 #[derive(Debug, Clone)]
 struct Horizon {
@@ -75,13 +94,15 @@ impl Horizon {
     }
 
     /// Takes a step; the maximum of the horizon that ends with it, if all of it is known.
-    fn push(&mut self, step: i64, level: Option<Level>) -> Option<Known> {
+    fn push(&mut self, step: i64, level: Option<Level>, clock: &LocalClock) -> Option<Known> {
         let peak = self.peak.push(level.map_or(0.0, |level| level.value));
         self.since_gap = if level.is_some() { self.since_gap.saturating_add(1) } else { 0 };
         let is_floor = level.is_some_and(|level| level.is_floor);
         self.since_floor = if is_floor { 0 } else { self.since_floor.saturating_add(1) };
+        let origin = step - self.length as i64;
         let known = Known {
-            origin: step - self.length as i64,
+            origin,
+            local_origin: clock.local(origin),
             peak,
             is_floor: self.since_floor < self.length,
         };
@@ -91,7 +112,7 @@ impl Horizon {
 
 impl Engine {
     /// `quantiles` ascending, each between 0 and 1.
-    pub(super) fn new(grid: Grid, quantiles: Vec<f64>) -> Self {
+    pub(super) fn new(grid: Grid, quantiles: Vec<f64>, step: Span, zone: Zone) -> Self {
         let simple = simple(grid);
         // The first guesses the present level, which is what all others are compared with.
         let linear = Linear::new(grid, simple.len() - 1);
@@ -108,6 +129,7 @@ impl Engine {
             adaptive: quantiles.iter().map(|tau| Adaptive::new(*tau)).collect(),
             horizon: Horizon::new(grid.horizon),
             grid,
+            clock: LocalClock { zone, step },
             quantiles,
             simple,
             linear,
@@ -143,6 +165,31 @@ impl Engine {
         self.calibrations.iter_mut().for_each(Calibration::refit);
     }
 
+    /// Goes by a period of so many steps that the data show from now on, or by none. `levels` are those of all steps up to the
+    /// last one, the first of which is number `first`: the season learns from them as if it had been there.
+    pub(super) fn set_found(&mut self, period: Option<usize>, first: i64, levels: &[Option<Level>]) {
+        let season = period.map(|steps| {
+            let mut season = season_of(steps, self.grid);
+            let mut horizon = Horizon::new(self.grid.horizon);
+            for (step, level) in (first..).zip(levels) {
+                if let Some(known) = horizon.push(step, *level, &self.clock) {
+                    season.learn(&known);
+                }
+                let local = self.clock.local(step);
+                season.guess(&now((step, local), *level, &self.recent, &[]));
+            }
+            season
+        });
+        if let Some(place) = self.simple.last_mut() {
+            *place = found(season);
+        }
+    }
+
+    /// How far the last step's level was from what the days before say, before any correction; none while they say nothing.
+    pub(super) fn surprise(&self) -> Option<f64> {
+        self.simple.iter().find_map(|expert| expert.surprise())
+    }
+
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
         let experts: usize = self.simple.iter().map(|expert| expert.bytes()).sum();
@@ -159,10 +206,11 @@ impl Engine {
 
     /// Closes a step, the one after the last; the maximum that became known by that.
     pub(super) fn close(&mut self, step: i64, level: Option<Level>) -> Option<Known> {
-        let known = self.horizon.push(step, level);
+        let known = self.horizon.push(step, level, &self.clock);
         if let Some(known) = &known {
             self.learn(known);
         }
+        // By the clock, so that it does not matter when the series began.
         if step.rem_euclid(self.grid.steps(REFIT) as i64) == 0 {
             self.refit();
         }
@@ -194,7 +242,7 @@ impl Engine {
                 adaptive.learn(known.peak > *bound);
             }
         }
-        let minutes = known.origin as f64 * self.grid.step_minutes;
+        let minutes = known.local_origin as f64 * self.grid.step_minutes;
         for (calibration, guess) in self.calibrations.iter_mut().zip(&guesses) {
             if let Some((guess, size)) = guess
                 && tells(*guess)
@@ -206,23 +254,24 @@ impl Engine {
 
     fn guess(&mut self, step: i64, level: Option<Level>) {
         let present = self.recent.level();
+        let local = self.clock.local(step);
         let (guesses, filled) = (&mut self.guesses, &mut self.filled);
         guesses.clear();
         filled.clear();
         let recent = &self.recent;
         for expert in &mut self.simple {
-            guesses.push(expert.guess(&now(step, level, recent, &[])));
+            guesses.push(expert.guess(&now((step, local), level, recent, &[])));
         }
         filled.extend(guesses[1..].iter().map(|guess| guess.unwrap_or(present)));
-        let linear = self.linear.guess(&now(step, level, recent, filled));
+        let linear = self.linear.guess(&now((step, local), level, recent, filled));
         guesses.extend(linear);
         filled.extend(linear.map(|guess| guess.unwrap_or(present)));
-        let stacked = self.stack.guess(&now(step, level, recent, filled));
+        let stacked = self.stack.guess(&now((step, local), level, recent, filled));
         guesses.extend(stacked);
     }
 
     fn bound(&mut self, step: i64) {
-        let minutes = step as f64 * self.grid.step_minutes;
+        let minutes = self.clock.local(step) as f64 * self.grid.step_minutes;
         // The yardstick guesses as persistence does, which is the first.
         let all = self.guesses.first().into_iter().chain(&self.guesses);
         let guesses: Vec<Option<(f64, Size)>> = all
@@ -263,7 +312,12 @@ impl Engine {
     }
 }
 
-fn now<'a>(step: i64, level: Option<Level>, recent: &'a Recent, guesses: &'a [f64]) -> Now<'a> {
+fn now<'a>(
+    (step, local): (i64, i64),
+    level: Option<Level>,
+    recent: &'a Recent,
+    guesses: &'a [f64],
+) -> Now<'a> {
     let is_floor = level.is_some_and(|level| level.is_floor);
-    Now { step, level: level.map(|level| level.value), is_floor, recent, guesses }
+    Now { step, local, level: level.map(|level| level.value), is_floor, recent, guesses }
 }

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Bounds, Engine};
+use super::clean::{Cleaner, Shifted};
+use super::engine::{Bounds, Engine, Level};
 use super::experts::Grid;
+use super::local_time::Zone;
 use super::objective::{Tuner, bound_at};
+use super::periods::{Period, detect};
 use super::record::Record;
 use super::series::{Series, Step};
 use super::waiting::Waiting;
@@ -15,6 +18,13 @@ const GRID: [f64; 9] = [0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999];
 
 /// Before anything can be calibrated, the bound is this many times the most that was seen.
 const WIDE: f64 = 1.25;
+
+/// Minutes of the periods that have experts in any case.
+const CALENDAR: [f64; 3] = [60.0, DAY, 7.0 * DAY];
+const DAY: f64 = 1440.0;
+
+/// A period that explains less of the variance than this is known and not gone by.
+const WORTH_AN_EXPERT: f64 = 0.02;
 
 /// Experts that are named.
 const SHARES: usize = 3;
@@ -39,12 +49,20 @@ pub struct Settings {
     pub promise: Promise,
     /// How much history is kept.
     pub memory: Span,
+    /// Whose clock the load lives by.
+    pub zone: Zone,
 }
 
 impl Settings {
     /// 28 days of minutes: four of each kind of day.
     pub fn new(horizon: Span, promise: Promise) -> Self {
-        Self { step: Span::from_secs(60), horizon, promise, memory: Span::from_secs(28 * 86_400) }
+        Self {
+            step: Span::from_secs(60),
+            horizon,
+            promise,
+            memory: Span::from_secs(28 * 86_400),
+            zone: Zone::UTC,
+        }
     }
 
     fn grid(&self) -> Grid {
@@ -80,6 +98,17 @@ pub struct Forecast {
     pub history: Span,
     /// The bound counts this many times what the steps' means say: what a step hides, where somebody has seen single samples.
     pub peak_factor: f64,
+    /// The periods that the load has, the shortest first, as of the last look at them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<Period>,
+    /// The last lasting shift of the level, if it was within a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shifted: Option<Shifted>,
+    /// The load was gone at once, and is taken to be unknown for up to half an hour, not zero.
+    #[serde(default)]
+    pub is_outage: bool,
+    /// How much of its distance from the present load the bound counts in a decision, 0 to 1: it earns that with history.
+    pub earned: f64,
     /// The experts that carry most of it, the heaviest first; weights are shares of 1.
     pub experts: Vec<Share>,
 }
@@ -113,6 +142,9 @@ pub struct Forecaster {
     series: Series,
     weights: Vec<f64>,
     per_pod: Option<f64>,
+    cleaner: Cleaner,
+    periods: Vec<Period>,
+    found: Option<usize>,
     engine: Engine,
     tuner: Option<Tuner>,
     record: Record,
@@ -160,7 +192,10 @@ impl Forecaster {
             Promise::Quantile(_) => None,
         };
         let mut forecaster = Self {
-            engine: Engine::new(grid, quantiles.clone()),
+            cleaner: Cleaner::new(grid.step_minutes),
+            periods: Vec::new(),
+            found: None,
+            engine: Engine::new(grid, quantiles.clone(), settings.step, settings.zone.clone()),
             record: Record::new(grid.step_minutes),
             settings,
             grid,
@@ -203,7 +238,10 @@ impl Forecaster {
     }
 
     fn take(&mut self, number: i64) {
-        let level = self.series.level(number, &self.weights);
+        let level = self.cleaner.clean(self.series.level(number, &self.weights));
+        if number.rem_euclid(self.grid.steps(DAY) as i64) == 0 {
+            self.look_for_periods(number);
+        }
         if let Some(known) = self.engine.close(number, level)
             && let Some(said) = self.in_force.take(known.origin)
             && !(known.is_floor && said.bound >= known.peak)
@@ -212,6 +250,9 @@ impl Forecaster {
         }
         if let Some(level) = level {
             self.most = self.most.max(level.value);
+        }
+        if let (Some(_), Some(surprise)) = (level, self.engine.surprise()) {
+            self.cleaner.watch(surprise);
         }
         let bounds = self.engine.bounds();
         if let Some(tuner) = &mut self.tuner {
@@ -223,6 +264,36 @@ impl Forecaster {
         }
     }
 
+    /// Looks once a day for a period that the calendar does not have, in all steps before `number`.
+    fn look_for_periods(&mut self, number: i64) {
+        let from = self.series.first();
+        if number - from < 2 * self.grid.steps(DAY) as i64 {
+            return;
+        }
+        let levels: Vec<Option<Level>> =
+            (from..number).map(|number| self.series.level(number, &self.weights)).collect();
+        let values: Vec<Option<f64>> = levels.iter().map(|level| level.map(|level| level.value)).collect();
+        self.periods = detect(&values, self.settings.step);
+        let is_calendar =
+            |period: &Period| CALENDAR.iter().any(|minutes| self.grid.steps(*minutes) == period.steps);
+        let strongest = self
+            .periods
+            .iter()
+            .filter(|period| !is_calendar(period) && period.strength >= WORTH_AN_EXPERT)
+            .max_by(|a, b| a.strength.total_cmp(&b.strength))
+            .map(|period| period.steps);
+        // What is measured wanders by a step or two: a new season for each would never learn.
+        let is_same = match (self.found, strongest) {
+            (Some(old), Some(new)) => old.abs_diff(new) * 100 <= old,
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            self.found = strongest;
+            self.engine.set_found(strongest, from, &levels);
+        }
+    }
+
     fn say(&self, bounds: &Bounds) -> Said {
         let quantile = match (&self.tuner, self.settings.promise) {
             (Some(tuner), _) => tuner.quantile(&self.quantiles),
@@ -230,12 +301,7 @@ impl Forecaster {
             (None, Promise::ShortTime(_)) => GRID[GRID.len() - 1],
         };
         let yardstick = super::conformal::interpolate(quantile, &self.quantiles, &bounds.yardstick);
-        Said {
-            quantile,
-            bound: bound_at(quantile, &self.quantiles, bounds),
-            yardstick,
-            middle: bounds.at[0],
-        }
+        Said { quantile, bound: bound_at(quantile, &self.quantiles, bounds), yardstick, middle: bounds.at[0] }
     }
 
     /// What is said of the time after the last closed step. None before the first.
@@ -263,6 +329,10 @@ impl Forecaster {
             basis,
             history: step * self.series.len() as i64,
             peak_factor: 1.0,
+            earned: 1.0,
+            periods: self.periods.clone(),
+            shifted: self.cleaner.shifted(),
+            is_outage: self.cleaner.is_gone(),
             skill: self.record.skill(),
             coverage: self.record.coverage(),
             experts: if basis == Basis::Experts { self.shares(said.quantile) } else { Vec::new() },

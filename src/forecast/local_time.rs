@@ -12,7 +12,7 @@ use jiff::civil;
 use jiff::tz::{Disambiguation, TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::units::Time;
+use crate::units::{Span, Time};
 
 /// A name that the IANA database does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +68,15 @@ impl Zone {
         // Every i64 of nanoseconds lies within jiff's years -9999..9999: the fallback is unreachable.
         let timestamp = jiff::Timestamp::from_nanosecond(i128::from(time.as_nanos())).unwrap_or_default();
         self.0.to_datetime(timestamp)
+    }
+
+    /// How far the local clock is ahead of UTC at `time`; negative behind it.
+    pub(super) fn ahead(&self, time: Time) -> Span {
+        if self.0 == TimeZone::UTC {
+            return Span::ZERO;
+        }
+        let timestamp = jiff::Timestamp::from_nanosecond(i128::from(time.as_nanos())).unwrap_or_default();
+        Span::from_secs(i64::from(self.0.to_offset(timestamp).seconds()))
     }
 
     /// The instant at which the local clock shows this; which one of two where it shows it twice, and what to take where

@@ -10,8 +10,8 @@ const EAGERNESS: f64 = 20.0;
 const UNIFORM: f64 = 0.02;
 /// Minutes after which a loss counts half.
 const HALF_LIFE: f64 = 1440.0;
-/// Minutes of scores from which on an expert counts fully: a new one earns its weight.
-const ENOUGH: f64 = 120.0;
+/// Minutes that a new expert is taken to have lost as much as the yardstick before: it earns its weight.
+const START: f64 = 120.0;
 /// Steps between two renewals of the weights.
 const RENEWAL: usize = 5;
 
@@ -30,8 +30,8 @@ pub(super) struct Mixture {
     seen: Vec<f64>,
     weights: Vec<f64>,
     keep: f64,
-    /// Scores from which on an expert counts fully.
-    enough: f64,
+    /// Steps that a new expert is taken to have lost as much as the yardstick.
+    start: f64,
     countdown: usize,
 }
 
@@ -44,17 +44,20 @@ impl Mixture {
             seen: vec![0.0; count],
             weights: vec![0.0; count],
             keep: (-std::f64::consts::LN_2 * step_minutes / HALF_LIFE).exp(),
-            enough: ENOUGH / step_minutes,
+            start: START / step_minutes,
             countdown: 0,
         }
     }
 
-    /// Learns what each expert's bound at quantile number `which` lost; NaN for one that had none.
+    /// Learns what each expert's bound at quantile number `which` lost; NaN for one that had none. The first is the yardstick.
     pub(super) fn learn(&mut self, which: usize, losses: impl Iterator<Item = f64>) {
         let start = which * self.experts;
         for (i, loss) in (start..start + self.experts).zip(losses) {
             if loss.is_nan() {
                 continue;
+            }
+            if self.seen[i] == 0.0 && i > start {
+                (self.seen[i], self.losses[i]) = (self.start, self.losses[start]);
             }
             self.seen[i] = 1.0 + self.keep * self.seen[i];
             self.losses[i] += (loss - self.losses[i]) / self.seen[i];
@@ -75,7 +78,7 @@ impl Mixture {
             let unit = least.max(f64::MIN_POSITIVE);
             let mut sum = 0.0;
             for ((weight, loss), seen) in weights.iter_mut().zip(losses).zip(seen) {
-                *weight = if *seen > 0.0 { (*seen / self.enough).min(1.0).powi(2) * (-EAGERNESS * (loss - least) / unit).exp() } else { 0.0 };
+                *weight = if *seen > 0.0 { (-EAGERNESS * (loss - least) / unit).exp() } else { 0.0 };
                 sum += *weight;
             }
             let count = known().count().max(1) as f64;

@@ -1,5 +1,6 @@
 //! How much load will arrive.
 mod calibration;
+mod clean;
 mod conformal;
 mod engine;
 pub mod events;
@@ -18,6 +19,7 @@ mod series;
 mod waiting;
 mod window;
 
+pub use clean::Shifted;
 pub use forecaster::{Basis, Forecast, Forecaster, Promise, Settings, Share};
 pub use peaks::Peaks;
 pub use series::{MOST_COLUMNS, SERIES_SCHEMA, Series, SeriesError, Step};

@@ -93,7 +93,8 @@ impl Tuner {
 
     /// The quantile to go by.
     pub(super) fn quantile(&self, quantiles: &[f64]) -> f64 {
-        let start = 1.0 - (MISSES * self.target).clamp(1.0 - quantiles[quantiles.len() - 1], 1.0 - quantiles[0]);
+        let start =
+            1.0 - (MISSES * self.target).clamp(1.0 - quantiles[quantiles.len() - 1], 1.0 - quantiles[0]);
         if self.steps < 1.0 {
             return start;
         }

@@ -130,8 +130,7 @@ impl Regression {
                     factor[at(i, j)] = sum / factor[at(j, j)];
                 }
             }
-            let known: f64 =
-                factor[at(i, 0)..at(i, i)].iter().zip(&solution).map(|(l, z)| l * z).sum();
+            let known: f64 = factor[at(i, 0)..at(i, i)].iter().zip(&solution).map(|(l, z)| l * z).sum();
             solution[i] = (self.moment[i] * size[i] - known) / factor[at(i, i)];
         }
         for i in (0..k).rev() {

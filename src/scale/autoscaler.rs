@@ -289,10 +289,10 @@ impl Autoscaler {
         let Observed { evidence, warming_up, .. } = observed;
         let reactive = replicas_for(load.metricsqps, per_pod);
         let mut steps = Steps::from(reactive, StepKind::Load { metricsqps: load.metricsqps, per_pod });
-        let to_come = forecast.filter(|_| self.spec.mode != Mode::Reactive);
-        if let Some(Forecast { bound, horizon, .. }) = to_come {
+        let bound = forecast.map_or(load.metricsqps, |forecast| earned(forecast, &load));
+        if let Some(Forecast { horizon, .. }) = forecast.filter(|_| self.spec.mode != Mode::Reactive) {
             // Head-room is the bound's matter, so noise of the present load asks for none.
-            let metricsqps = if surely(&load) > *bound { surely(&load) } else { *bound };
+            let metricsqps = if surely(&load) > bound { surely(&load) } else { bound };
             let replicas = replicas_for(metricsqps, per_pod);
             if replicas != reactive {
                 steps.set(replicas, StepKind::Forecast { metricsqps, horizon: *horizon, per_pod });
@@ -320,13 +320,19 @@ impl Autoscaler {
         Desired {
             replicas: steps.replicas,
             reactive,
-            proactive: forecast.map(|forecast| replicas_for(forecast.bound, per_pod)),
-            bound: forecast.map_or(load.metricsqps, |forecast| forecast.bound),
+            proactive: forecast.map(|_| replicas_for(bound, per_pod)),
+            bound,
             load,
             steps: steps.taken,
             valid_until: evidence.sampled_at + self.patience(),
         }
     }
+}
+
+/// The forecast's bound, as far as it has earned to be gone by.
+fn earned(forecast: &Forecast, load: &Load) -> MetricsQps {
+    let present = load.metricsqps.get();
+    MetricsQps::saturating(present + forecast.earned * (forecast.bound.get() - present))
 }
 
 /// The load without what may be noise: two standard errors.

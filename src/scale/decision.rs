@@ -102,7 +102,8 @@ pub struct Desired {
     pub proactive: Option<u32>,
     /// The load that the sample shows.
     pub load: Load,
-    /// Upper quantile of the load over the horizon; the load itself while there is no forecast.
+    /// The forecast's upper bound of the load over the horizon, as far as it has earned to be gone by; the load itself while there
+    /// is no forecast.
     pub bound: MetricsQps,
     /// What was proposed and what changed it, in order; the last one's replicas are the decision's.
     pub steps: Vec<Step>,
@@ -213,11 +214,7 @@ impl fmt::Display for StepKind {
                 write!(f, "load of {:.1} MetricsQPS at {} a pod", metricsqps.get(), per_pod)
             }
             Self::Forecast { metricsqps, horizon, per_pod } => {
-                write!(
-                    f,
-                    "up to {:.1} MetricsQPS within {horizon} at {per_pod} a pod",
-                    metricsqps.get()
-                )
+                write!(f, "up to {:.1} MetricsQPS within {horizon} at {per_pod} a pod", metricsqps.get())
             }
             Self::ScaleUpOnly => f.write_str("mode ScaleUpOnly never lowers"),
             Self::WarmingUp { pods } => write!(f, "{} not told the load yet", some_pods(*pods)),

@@ -176,7 +176,10 @@ mod tests {
         }
         lead.record(StartUp { total: Span::from_secs(1_000_000), scheduled: None, started: None });
         // Of 60, the 57th: three took longer.
-        assert_eq!((lead.get().start_up, lead.get().scheduled), (Span::from_secs(20), Some(Span::from_secs(5))));
+        assert_eq!(
+            (lead.get().start_up, lead.get().scheduled),
+            (Span::from_secs(20), Some(Span::from_secs(5)))
+        );
         let pinned = LeadTimes { pinned: Some(Span::from_secs(600)), ..lead };
         assert_eq!((pinned.get().total, pinned.get().is_pinned), (Span::from_secs(600), true));
     }

@@ -1,7 +1,7 @@
 //! From samples to the forecast: minutes are closed, classes folded, the horizon follows the lead time.
 
 use super::lead_time::{LeadTime, LeadTimes, StartUp};
-use crate::forecast::{Forecast, Forecaster, MOST_COLUMNS, Peaks, Promise, Series, Settings, Step};
+use crate::forecast::{Forecast, Forecaster, MOST_COLUMNS, Peaks, Series, Settings, Step};
 use crate::load::{Load, Pods};
 use crate::spec::ForecastWish;
 use crate::units::{MetricsQps, Span, Time};
@@ -11,6 +11,10 @@ const STEPS: [Span; 3] = [Span::from_secs(60), Span::from_secs(120), Span::from_
 
 /// The horizon is shortened only when a shorter one has done for so long: looking less far costs a look at all history.
 const SHORTEN_AFTER: Span = Span::from_secs(6 * 3600);
+
+/// History from which on the forecast counts fully. Before it counts by as much of it as there is: a quantile of a few hours says
+/// little of the next ones.
+const FULLY_EARNED: Span = Span::from_secs(86_400);
 
 /// A forecast older than so many steps says nothing of now.
 const STALE_STEPS: i64 = 3;
@@ -48,22 +52,38 @@ struct Open {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Folded {
     classes: Vec<f64>,
+    /// How many requests of each class there are, usually.
+    usual: Vec<f64>,
     weights: Vec<f64>,
 }
 
+/// Share of a new sample in what is usual: an hour or so.
+const USUAL: f64 = 0.005;
+
 impl Folded {
-    fn of(load: &Load) -> Self {
-        let classes: Vec<f64> = load.classes.iter().map(|class| class.weight).collect();
-        let columns = classes.len().clamp(1, MOST_COLUMNS);
+    /// Takes the classes of `load` and what they weigh; a column weighs what its usual request does.
+    fn weigh(&mut self, load: &Load) {
+        self.classes = load.classes.iter().map(|class| class.weight).collect();
+        if self.usual.len() != self.classes.len() {
+            self.usual = load.classes.iter().map(|class| class.rate.get()).collect();
+        }
+        let columns = self.classes.len().clamp(1, MOST_COLUMNS);
+        // Where there were no requests yet, all classes have as many.
+        let few = self.usual.iter().sum::<f64>().max(f64::MIN_POSITIVE) * 1e-6;
         let mut sums = vec![(0.0, 0.0); columns];
-        for (i, weight) in classes.iter().enumerate() {
-            let (sum, count) = &mut sums[Self::column(i, classes.len())];
-            *sum += weight;
-            *count += 1.0;
+        for (i, (weight, usual)) in self.classes.iter().zip(&self.usual).enumerate() {
+            let (sum, count) = &mut sums[Self::column(i, self.classes.len())];
+            *sum += weight * (usual + few);
+            *count += usual + few;
         }
         // A column that weighs nothing could carry nothing.
-        let weights = sums.into_iter().map(|(sum, count)| if sum > 0.0 { sum / count } else { 1.0 }).collect();
-        Self { classes, weights }
+        self.weights = sums.into_iter().map(|(sum, of)| if sum > 0.0 { sum / of } else { 1.0 }).collect();
+    }
+
+    fn observe(&mut self, load: &Load) {
+        for (usual, class) in self.usual.iter_mut().zip(&load.classes) {
+            *usual += USUAL * (class.rate.get() - *usual);
+        }
     }
 
     fn column(class: usize, classes: usize) -> usize {
@@ -165,9 +185,12 @@ impl Outlook {
         // Weights change seldom, and not with every sample.
         let classes = || load.classes.iter().map(|class| class.weight);
         if self.forecaster.is_none() || !self.folded.classes.iter().copied().eq(classes()) {
-            self.folded = Folded::of(load);
+            self.folded.weigh(load);
+            // What was added up so far was weighed otherwise.
+            self.open = None;
             self.weigh();
         }
+        self.folded.observe(load);
         // A sample tells of the window that ends with it.
         let number = (at - Span::from_nanos(1)).as_nanos().div_euclid(self.step.as_nanos());
         if self.open.as_ref().is_some_and(|open| open.number < number) {
@@ -194,13 +217,13 @@ impl Outlook {
     fn weigh(&mut self) {
         let weights = &self.folded.weights;
         match &mut self.forecaster {
-            Some(forecaster) if forecaster.series().columns() == weights.len() => forecaster.set_weights(weights),
+            Some(forecaster) if forecaster.series().columns() == weights.len() => {
+                forecaster.set_weights(weights)
+            }
             _ => {
-                let settings = Settings {
-                    step: self.step,
-                    ..Settings::new(self.horizon, self.wish.promise)
-                };
-                let fits = |history: &Series| history.step() == self.step && history.columns() == weights.len();
+                let settings = Settings { step: self.step, ..Settings::new(self.horizon, self.wish.promise) };
+                let fits =
+                    |history: &Series| history.step() == self.step && history.columns() == weights.len();
                 self.forecaster = Some(match self.history.take().filter(fits) {
                     Some(history) => Forecaster::of(settings, history, weights),
                     None => Forecaster::new(settings, weights),
@@ -230,13 +253,9 @@ impl Outlook {
         if now - forecast.made_at > self.step * STALE_STEPS {
             return None;
         }
+        forecast.earned = (forecast.history.as_secs_f64() / FULLY_EARNED.as_secs_f64()).min(1.0);
         forecast.peak_factor = self.peaks.factor();
         forecast.bound = MetricsQps::saturating(forecast.bound.get() * forecast.peak_factor);
         Some(forecast)
-    }
-
-    /// What is promised.
-    pub(super) fn promise(&self) -> Promise {
-        self.wish.promise
     }
 }

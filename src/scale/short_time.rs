@@ -114,7 +114,8 @@ mod tests {
             account.wish(Time::from_secs(30 * i as i64), replicas, is_limited);
         }
         account.charge(Time::from_secs(100), Span::from_secs(5), 10, pods, LEAD);
-        let charged: Vec<_> = account.short.causes().into_iter().filter(|(_, span)| *span > Span::ZERO).collect();
+        let charged: Vec<_> =
+            account.short.causes().into_iter().filter(|(_, span)| *span > Span::ZERO).collect();
         assert!(charged.len() <= 1 && account.short.total() <= Span::from_secs(5));
         charged.first().map(|(cause, _)| *cause)
     }

@@ -69,11 +69,7 @@ impl Plimsoll {
         Self::with(knobs, basis, None)
     }
 
-    fn with(
-        knobs: &mut Knobs,
-        basis: &Basis<'_>,
-        promise: Option<Promise>,
-    ) -> Result<Self, PolicyError> {
+    fn with(knobs: &mut Knobs, basis: &Basis<'_>, promise: Option<Promise>) -> Result<Self, PolicyError> {
         let per_pod = knobs.positive("target")?;
         let percent = knobs.utilization()?.unwrap_or_else(|| basis.whole_percent());
         let metric = external(METRIC, Quantity::from_milli(1000));

@@ -101,7 +101,7 @@ impl Expert for HoltWinters {
     }
 
     fn guess(&mut self, now: &Now<'_>) -> Option<f64> {
-        let slot = now.step.rem_euclid(self.length as i64) as usize;
+        let slot = now.local.rem_euclid(self.length as i64) as usize;
         if !self.is_started(slot, now.level) {
             return None;
         }

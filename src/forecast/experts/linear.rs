@@ -113,7 +113,7 @@ impl Linear {
         now.recent.each_level(|other| inputs.push(other - level));
         inputs.extend(now.recent.spreads());
         inputs.extend(now.guesses.iter().map(|guess| guess - level));
-        let minutes = now.step as f64 * self.grid.step_minutes;
+        let minutes = now.local as f64 * self.grid.step_minutes;
         for (period, harmonics) in HARMONICS {
             for harmonic in 1..=harmonics {
                 let angle = TAU * f64::from(harmonic) * (minutes / period).rem_euclid(1.0);

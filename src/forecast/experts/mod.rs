@@ -17,6 +17,7 @@ mod tuned;
 use std::fmt;
 
 pub(super) use linear::Linear;
+pub(super) use season::Season;
 pub(super) use stack::Stack;
 
 use super::recent::Recent;
@@ -24,8 +25,10 @@ use super::recent::Recent;
 /// What an expert may look at: everything up to the step that was just closed, and nothing later.
 #[derive(Debug)]
 pub(super) struct Now<'a> {
-    /// Number of the step that was just closed, counted from the epoch: what tells the hour of the day.
+    /// Number of the step that was just closed, counted from the epoch.
     pub(super) step: i64,
+    /// The same, as the local clock counts: what tells the hour of the day.
+    pub(super) local: i64,
     /// Its level; none where it is not known.
     pub(super) level: Option<f64>,
     /// The level is what got through: there was at least so much.
@@ -41,6 +44,8 @@ pub(super) struct Now<'a> {
 pub(super) struct Known {
     /// The step after which it was guessed at.
     pub(super) origin: i64,
+    /// The same, as the local clock counts.
+    pub(super) local_origin: i64,
     /// The maximum over the horizon after it.
     pub(super) peak: f64,
     /// There was at least so much.
@@ -58,6 +63,11 @@ pub(super) trait Expert: fmt::Debug + Send + Sync {
     /// Takes the step that was just closed, and guesses the maximum over the horizon after it. None while it has nothing to
     /// go by.
     fn guess(&mut self, now: &Now<'_>) -> Option<f64>;
+
+    /// How far the last level was from what it expects at this time of the day; only of one that expects anything.
+    fn surprise(&self) -> Option<f64> {
+        None
+    }
 
     /// Bytes on the heap.
     fn bytes(&self) -> usize {
@@ -105,5 +115,37 @@ pub(super) fn simple(grid: Grid) -> Vec<Box<dyn Expert>> {
         Box::new(season::Season::new("days", grid, DAY, 10.0)),
         Box::new(season::Season::new("week", grid, WEEK, 2.0)),
         Box::new(holt_winters::HoltWinters::new(grid, DAY)),
+        found(None),
     ]
+}
+
+/// The place of the expert for a period that the data show and the calendar does not have; the last one.
+pub(super) fn found(season: Option<Season>) -> Box<dyn Expert> {
+    match season {
+        Some(season) => Box::new(season),
+        None => Box::new(Nobody),
+    }
+}
+
+/// A season of so many steps.
+pub(super) fn season_of(steps: usize, grid: Grid) -> Season {
+    Season::new("found period", grid, steps as f64 * grid.step_minutes, 5.0)
+}
+
+/// Has nothing to say: nobody has found a period.
+#[derive(Debug, Clone)]
+struct Nobody;
+
+impl Expert for Nobody {
+    fn name(&self) -> &'static str {
+        "found period"
+    }
+
+    fn guess(&mut self, _: &Now<'_>) -> Option<f64> {
+        None
+    }
+
+    fn boxed(&self) -> Box<dyn Expert> {
+        Box::new(self.clone())
+    }
 }

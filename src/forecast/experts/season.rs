@@ -7,7 +7,7 @@ use super::{Expert, Grid, Known, Now};
 /// What a period looks like, slot by slot: the level, and the maximum over the horizon that follows. The guess is that maximum,
 /// corrected by how far the present level is from the slot's, in requests or in proportion, fully or by half.
 #[derive(Debug, Clone)]
-pub(super) struct Season {
+pub(in super::super) struct Season {
     name: &'static str,
     slots: Vec<Slot>,
     /// Weight of a new cycle in a slot.
@@ -16,6 +16,8 @@ pub(super) struct Season {
     present: Ewma,
     profile: Ewma,
     last: f64,
+    /// How far the last level was from its slot's; none before the slot had one.
+    surprise: Option<f64>,
     /// How far levels and maxima are from what the corrected profile expects.
     level_spread: Ewma,
     peak_spread: Ewma,
@@ -62,6 +64,7 @@ impl Season {
             present: short(),
             profile: short(),
             last: 0.0,
+            surprise: None,
             level_spread: day(),
             peak_spread: day(),
             tuned: Tuned::new(grid.step_minutes),
@@ -80,7 +83,7 @@ impl Expert for Season {
     }
 
     fn learn(&mut self, known: &Known) {
-        let index = self.index(known.origin);
+        let index = self.index(known.local_origin);
         let slot = &mut self.slots[index];
         let peak = match slot.peaks {
             0 => known.peak,
@@ -94,7 +97,7 @@ impl Expert for Season {
     }
 
     fn guess(&mut self, now: &Now<'_>) -> Option<f64> {
-        let index = self.index(now.step);
+        let index = self.index(now.local);
         let slot = &mut self.slots[index];
         let before = *slot;
         if let Some(level) = now.level {
@@ -111,6 +114,7 @@ impl Expert for Season {
                 self.present.push(level);
                 self.profile.push(profile);
                 self.last = level;
+                self.surprise = Some(level - profile);
             }
         }
         if before.peaks == 0 || before.levels == 0 {
@@ -126,6 +130,10 @@ impl Expert for Season {
             peak + self.last - f64::from(before.level),
         ];
         Some(self.tuned.choose(now.step, guesses))
+    }
+
+    fn surprise(&self) -> Option<f64> {
+        self.surprise.filter(|_| self.name == "days")
     }
 
     fn bytes(&self) -> usize {
