@@ -41,7 +41,7 @@ pub(super) struct ErrorSize {
 }
 
 /// Parts of a day, and of an hour, that may have errors of their own size.
-const PARTS_OF_DAY: usize = 96;
+const PARTS_OF_DAY: usize = 48;
 const PARTS_OF_HOUR: usize = 60;
 /// Days after which an error's size counts half in that.
 const HALF_LIFE: f64 = 5.0;
@@ -50,7 +50,7 @@ const LATELY: f64 = 60.0;
 /// Independent rows that "errors come as they come" is worth: a few hours of them say nothing yet of when errors are large.
 const PRIOR: f64 = 30.0;
 /// Days that sizes by the clock are the mean of.
-const DAYS: f64 = 5.0;
+const DAYS: f64 = 10.0;
 const RIDGE: f64 = 1e-2;
 /// Least error, as a share of the mean one: a guess that happened to be right says little about how wrong the next will be.
 const LEAST: f64 = 0.05;

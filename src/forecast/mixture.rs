@@ -1,6 +1,6 @@
 //! How much each expert counts: by what its bounds have lost lately.
 //!
-//! At each quantile an expert's weight is softmax(−η (S − min S) / min S), S its mean pinball loss with a half-life of a day: what
+//! At each quantile an expert's weight is softmax(−η (S − min S) / min S), S its mean pinball loss with a half-life of a day and a half: what
 //! is a twentieth worse than the best counts e⁻¹. A small share is given to all alike, so that none is ever lost (Herbster and Warmuth's
 //! fixed share, 1998). Losses come when the horizon has passed, so weights lag by it.
 
@@ -9,7 +9,7 @@ const EAGERNESS: f64 = 20.0;
 /// Share that all experts have alike.
 const UNIFORM: f64 = 0.02;
 /// Minutes after which a loss counts half.
-const HALF_LIFE: f64 = 1440.0;
+const HALF_LIFE: f64 = 2160.0;
 /// Minutes that a new expert is taken to have lost as much as the yardstick before: it earns its weight.
 const START: f64 = 120.0;
 /// Steps between two renewals of the weights.

@@ -32,7 +32,11 @@ impl<T> Waiting<T> {
         while self.said.front().is_some_and(|(at, _)| *at < origin) {
             self.said.pop_front();
         }
-        self.said.pop_front_if(|(at, _)| *at == origin).map(|(_, said)| said)
+        if self.said.front().is_some_and(|(at, _)| *at == origin) {
+            self.said.pop_front().map(|(_, said)| said)
+        } else {
+            None
+        }
     }
 }
 

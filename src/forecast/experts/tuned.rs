@@ -20,7 +20,7 @@ struct Record {
 }
 
 /// Another variant must be better by this share before it takes over: each change costs the calibration some of its sharpness.
-const HYSTERESIS: f64 = 0.02;
+const HYSTERESIS: f64 = 0.05;
 /// Minutes after which an error counts 1/e: a day, so that each hour of it has its say.
 const MEMORY: f64 = 1440.0;
 
