@@ -12,11 +12,13 @@
 //! replay   one trace, all policies in lockstep, one report
 //! ```
 //!
-//! For months of load there is a second engine, in which load is a number a step: `fluid`, driven by a `series`.
+//! For months of load there is a second engine, in which load is a number a step: `fluid`, driven by a `series`. `backtest` holds the forecaster's
+//! bounds against what came in such a series, and `page` is what reports for a browser are made with.
 //!
 //! `cluster` knows nothing of the others and can be driven by anyone who has a stream of requests. `profile` and `history` say
 //! what a trace is like, `scenario` what is assumed, `score` and `report` what came out.
 
+pub mod backtest;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cluster;
@@ -25,6 +27,7 @@ pub mod fluid;
 pub mod history;
 pub mod latency;
 mod measure;
+pub mod page;
 pub mod policy;
 pub mod profile;
 mod random;
@@ -34,4 +37,5 @@ pub mod samples;
 pub mod scenario;
 pub mod score;
 pub mod series;
+mod sliding;
 pub mod trace;

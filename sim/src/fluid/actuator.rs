@@ -4,7 +4,7 @@ use plimsoll::hpa::{FetchError, Hpa, HpaSpec, MetricSpec, MetricsSource, Observe
 use plimsoll::units::{Quantity, Span, Time};
 use serde::Serialize;
 
-use super::sliding::Sliding;
+use crate::sliding::Sliding;
 
 /// Who orders the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -41,7 +41,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Of `steps` steps, of which the last share `test_fraction` (up to a half) is the test part.
+    /// Of `steps` steps, of which the last share `test_fraction` (up to 1) is the test part. Beyond a half there is no run-in.
     pub fn new(steps: usize, test_fraction: f64) -> Self {
         // The little more is for products such as 0.7 · 5760, which doubles put just below a whole number.
         let start = |parts: f64| (steps as f64 * (1.0 - parts * test_fraction) + 1e-6).floor() as usize;

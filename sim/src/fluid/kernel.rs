@@ -4,7 +4,7 @@ use plimsoll::units::Span;
 
 use super::actuator::Actuator;
 use super::rules::Rule;
-use super::sliding::Sliding;
+use crate::sliding::Sliding;
 
 /// The workload, and who orders its pods.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -20,7 +20,6 @@ mod frontier;
 mod kernel;
 mod rules;
 mod score;
-mod sliding;
 
 pub use actuator::Actuator;
 pub use compare::{Comparison, Parts, RuleReport, Settings, compare};

@@ -1,7 +1,7 @@
 //! One that knows the future: nobody can do with fewer pods and never be short.
 
-use super::super::sliding::Sliding;
 use super::Rule;
+use crate::sliding::Sliding;
 
 /// The true maximum of the steps for which a decision is the last one that could still help: those up to the lead.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The maximum of the last steps: a strong rule on noisy load.
 
-use super::super::sliding::Sliding;
 use super::Rule;
+use crate::sliding::Sliding;
 
 /// The maximum of the last steps, by `u`.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// The extreme of the last `length` values, by a monotone deque: only values that may yet become the extreme are kept.
 #[derive(Debug, Clone)]
-pub(super) struct Sliding<T> {
+pub(crate) struct Sliding<T> {
     length: usize,
     seen: usize,
     beats: fn(&T, &T) -> bool,
@@ -14,12 +14,12 @@ pub(super) struct Sliding<T> {
 
 impl<T: PartialOrd + Copy> Sliding<T> {
     /// Of the largest of the last `length` values, at least one.
-    pub(super) fn largest(length: usize) -> Self {
+    pub(crate) fn largest(length: usize) -> Self {
         Self::new(length, |new, old| new >= old)
     }
 
     /// Of the smallest.
-    pub(super) fn smallest(length: usize) -> Self {
+    pub(crate) fn smallest(length: usize) -> Self {
         Self::new(length, |new, old| new <= old)
     }
 
@@ -28,7 +28,7 @@ impl<T: PartialOrd + Copy> Sliding<T> {
     }
 
     /// Takes a value; the extreme of the last ones, this one included, or of all while they are fewer.
-    pub(super) fn push(&mut self, value: T) -> T {
+    pub(crate) fn push(&mut self, value: T) -> T {
         while self.kept.back().is_some_and(|(_, old)| (self.beats)(&value, old)) {
             self.kept.pop_back();
         }
