@@ -5,11 +5,13 @@ use plimsoll::load::FitSettings;
 use plimsoll::units::{Cores, Percent, Span};
 
 use crate::cluster::{Balancer, Beyond, ClusterConfig, Shows, StartUp};
-use crate::fluid::{Actuator, FluidError, Settings};
 use crate::scenario::{ReplayError, Scenario, Timing};
 use crate::score::Late;
 use crate::series::Series;
-use crate::trace::{TraceOptions, Window};
+use crate::trace::{TraceError, TraceOptions, Window};
+
+use super::closed_loop::{self, Loop};
+use super::forecast::{self, Forecast};
 
 /// What autoscaling policies would have cost, and broken.
 #[derive(Debug, Parser)]
@@ -28,75 +30,42 @@ pub(super) enum Command {
     #[command(after_long_help = SAMPLES)]
     Fit(Fit),
     /// Replay months of load as numbers a step, and compare pods and short time with reactive rules
-    #[command(after_long_help = LOOP)]
+    #[command(after_long_help = closed_loop::HELP)]
     Loop(Loop),
+    /// Hold the forecaster's bounds against what came, and against what persistence would have said
+    #[command(after_long_help = forecast::HELP)]
+    Forecast(Forecast),
 }
 
-const LOOP: &str = "\
-Rules that Plimsoll is compared with, each at a utilization u that is tuned on the part before the test part
-  reactive  the last step           mean5  mean of 5 minutes       max15  maximum of 15 minutes
-  max60     maximum of an hour      ewma   exponential mean, half-life 5 minutes
-
-Traces, plain or .gz: *.rate.csv and *.hist.csv with their own step, *.req.csv counted every --step
-
-Examples
-  plimsoll-sim loop --trace shop.rate.csv.gz --lead 5m
-  plimsoll-sim loop --trace shop.rate.csv.gz --actuator hpa --json - | jq .pods_mean";
-
+/// The series that a command is about.
 #[derive(Debug, clap::Args)]
-pub(super) struct Loop {
+pub(super) struct SeriesArgs {
     /// What to replay
     #[arg(long, value_name = "FILE")]
     trace: String,
-    /// From a decision until the pods that it orders are ready; at least one step
-    #[arg(long, value_name = "T", default_value = "5m")]
-    lead: Span,
-    /// Share of the time in which load may be above what the ready pods carry
-    #[arg(long, value_name = "PERCENT", default_value = "0.5%")]
-    objective: Percent,
-    /// Who orders the pods
-    #[arg(long, value_enum, default_value_t = ActuatorName::Ideal)]
-    actuator: ActuatorName,
-    /// Share of the trace, its end, that results are from; as much before it tunes the reactive rules. 0.01 to 0.4
-    #[arg(long, value_name = "F", default_value_t = 0.3)]
-    test_fraction: f64,
     /// Part of the trace, by offsets from its beginning, e.g. 7d..35d
     #[arg(long, value_name = "FROM..TO")]
     window: Option<Window>,
     /// Length of a step where a row of the trace is a request
     #[arg(long, value_name = "T", default_value = "1m")]
     step: Span,
-    /// Write JSON to this file, or in place of the table to standard output (-)
-    #[arg(long, value_name = "-|FILE")]
-    pub(super) json: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ActuatorName {
-    /// Exactly what is wanted; nothing is given back for five minutes
-    Ideal,
-    /// An HPA on what is wanted, with its defaults: tolerance 10 %, five minutes of stabilization
-    Hpa,
+/// A series that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WrongSeries {
+    #[error("--step is {0}: expected more than 0s")]
+    Step(Span),
+    #[error(transparent)]
+    Trace(#[from] TraceError),
 }
 
-impl Loop {
-    pub(super) fn series(&self) -> Result<Series, FluidError> {
-        if !self.step.is_positive() {
-            let value = self.step.to_string();
-            return Err(FluidError::Setting { setting: "--step", value, expected: "more than 0s" });
-        }
-        Ok(Series::open(&self.trace, self.window.unwrap_or_default(), self.step)?)
-    }
-
-    pub(super) fn settings(&self) -> Settings {
-        Settings {
-            lead: self.lead,
-            objective: self.objective,
-            actuator: match self.actuator {
-                ActuatorName::Ideal => Actuator::Ideal,
-                ActuatorName::Hpa => Actuator::Hpa,
-            },
-            test_fraction: self.test_fraction,
+impl SeriesArgs {
+    pub(super) fn open(&self) -> Result<Series, WrongSeries> {
+        if self.step.is_positive() {
+            Ok(Series::open(&self.trace, self.window.unwrap_or_default(), self.step)?)
+        } else {
+            Err(WrongSeries::Step(self.step))
         }
     }
 }

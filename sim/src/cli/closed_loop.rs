@@ -1,10 +1,66 @@
-//! The closed loop's comparison, for people.
+//! `loop`: what can be asked for, and the comparison for people.
 
+use clap::ValueEnum;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use plimsoll::units::Span;
+use plimsoll::units::{Percent, Span};
 
-use crate::fluid::{Actuator, Comparison};
+use super::args::SeriesArgs;
+use crate::fluid::{Actuator, Comparison, Settings};
+
+pub(super) const HELP: &str = "\
+Rules that Plimsoll is compared with, each at a utilization u that is tuned on the part before the test part
+  reactive  the last step           mean5  mean of 5 minutes       max15  maximum of 15 minutes
+  max60     maximum of an hour      ewma   exponential mean, half-life 5 minutes
+
+Traces, plain or .gz: *.rate.csv and *.hist.csv with their own step, *.req.csv counted every --step
+
+Examples
+  plimsoll-sim loop --trace shop.rate.csv.gz --lead 5m
+  plimsoll-sim loop --trace shop.rate.csv.gz --actuator hpa --json - | jq .pods_mean";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Loop {
+    #[command(flatten)]
+    pub(super) series: SeriesArgs,
+    /// From a decision until the pods that it orders are ready; at least one step
+    #[arg(long, value_name = "T", default_value = "5m")]
+    lead: Span,
+    /// Share of the time in which load may be above what the ready pods carry
+    #[arg(long, value_name = "PERCENT", default_value = "0.5%")]
+    objective: Percent,
+    /// Who orders the pods
+    #[arg(long, value_enum, default_value_t = ActuatorName::Ideal)]
+    actuator: ActuatorName,
+    /// Share of the trace, its end, that results are from; as much before it tunes the reactive rules. 0.01 to 0.4
+    #[arg(long, value_name = "F", default_value_t = 0.3)]
+    test_fraction: f64,
+    /// Write JSON to this file, or in place of the table to standard output (-)
+    #[arg(long, value_name = "-|FILE")]
+    pub(super) json: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ActuatorName {
+    /// Exactly what is wanted; nothing is given back for five minutes
+    Ideal,
+    /// An HPA on what is wanted, with its defaults: tolerance 10 %, five minutes of stabilization
+    Hpa,
+}
+
+impl Loop {
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            lead: self.lead,
+            objective: self.objective,
+            actuator: match self.actuator {
+                ActuatorName::Ideal => Actuator::Ideal,
+                ActuatorName::Hpa => Actuator::Hpa,
+            },
+            test_fraction: self.test_fraction,
+        }
+    }
+}
 
 /// What was run, the table, and how to read it.
 pub(super) fn render(comparison: &Comparison) -> String {

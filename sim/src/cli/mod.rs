@@ -6,6 +6,7 @@
 mod args;
 mod closed_loop;
 mod costs;
+mod forecast;
 mod output;
 mod table;
 
@@ -16,6 +17,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use plimsoll::units::Span;
 
+use crate::backtest::BacktestError;
 use crate::costs::learn;
 use crate::fluid::{FluidError, compare};
 use crate::replay::{Progress, Stage, replay};
@@ -23,7 +25,7 @@ use crate::report::Report;
 use crate::samples::Samples;
 use crate::scenario::ReplayError;
 use crate::trace::{Trace, TraceError};
-use args::{Args, Command, Run};
+use args::{Args, Command, Run, WrongSeries};
 use output::{Output, Unwritable};
 
 /// Events, in all passes over the trace, from which a bar shows how far it is: a few seconds.
@@ -40,7 +42,9 @@ pub fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "plimsoll-sim: {error:#}");
             let wrong_input = error.is::<ReplayError>()
                 || error.is::<TraceError>()
+                || error.is::<WrongSeries>()
                 || error.is::<FluidError>()
+                || error.is::<BacktestError>()
                 || error.is::<Unwritable>();
             ExitCode::from(if wrong_input { 2 } else { 1 })
         }
@@ -71,9 +75,10 @@ fn execute(command: &Command) -> anyhow::Result<()> {
             let output = Output::open(args.json.as_deref())?;
             let settings = args.settings();
             settings.check()?;
-            let comparison = compare(&args.series()?, &settings)?;
+            let comparison = compare(&args.series.open()?, &settings)?;
             output.write(&comparison, || closed_loop::render(&comparison))
         }
+        Command::Forecast(args) => forecast::execute(args),
     }
 }
 

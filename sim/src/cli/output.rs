@@ -8,10 +8,39 @@ use serde::Serialize;
 
 /// A file that the results cannot go to.
 #[derive(Debug, thiserror::Error)]
-#[error("--json {path}: cannot be written")]
+#[error("{option} {path}: cannot be written")]
 pub(super) struct Unwritable {
+    option: &'static str,
     path: String,
     source: io::Error,
+}
+
+/// A file that an option asks for.
+#[derive(Debug)]
+pub(super) struct Target {
+    path: String,
+    file: File,
+}
+
+impl Target {
+    /// Opens the file. To be called before the work: who waited for it should not learn only then that there is no such folder.
+    pub(super) fn open(option: &'static str, path: &str) -> Result<Self, Unwritable> {
+        // The file as it is, so that a run that fails leaves an older report alone.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let path = path.to_owned();
+        match file {
+            Ok(file) => Ok(Self { path, file }),
+            Err(source) => Err(Unwritable { option, path, source }),
+        }
+    }
+
+    /// Makes `text` what is in the file.
+    pub(super) fn fill(mut self, text: &str) -> anyhow::Result<()> {
+        // Devices and pipes have no length.
+        let is_file = self.file.metadata().map(|metadata| metadata.is_file());
+        let emptied = is_file.and_then(|is_file| if is_file { self.file.set_len(0) } else { Ok(()) });
+        emptied.and_then(|()| self.file.write_all(text.as_bytes())).with_context(|| self.path)
+    }
 }
 
 /// What `--json` asks for.
@@ -19,22 +48,16 @@ pub(super) struct Unwritable {
 pub(super) enum Output {
     Table,
     Json,
-    TableAndFile(String, File),
+    TableAndFile(Target),
 }
 
 impl Output {
-    /// Opens the file, if there is to be one. To be called before the work: who waited for it should not learn only then that
-    /// there is no such folder.
+    /// Opens the file, if there is to be one, before the work.
     pub(super) fn open(json: Option<&str>) -> Result<Self, Unwritable> {
         match json {
             None => Ok(Self::Table),
             Some("-") => Ok(Self::Json),
-            Some(path) => {
-                // The file as it is, so that a run that fails leaves an older report alone.
-                let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-                let file = file.map_err(|source| Unwritable { path: path.to_owned(), source })?;
-                Ok(Self::TableAndFile(path.to_owned(), file))
-            }
+            Some(path) => Target::open("--json", path).map(Self::TableAndFile),
         }
     }
 
@@ -48,19 +71,11 @@ impl Output {
         match self {
             Self::Table => Ok(out.write_all(table().as_bytes())?),
             Self::Json => Ok(out.write_all(json()?.as_bytes())?),
-            Self::TableAndFile(path, file) => {
+            Self::TableAndFile(target) => {
                 let printed = out.write_all(table().as_bytes());
-                fill(file, &json()?).with_context(|| path)?;
+                target.fill(&json()?)?;
                 Ok(printed?)
             }
         }
     }
-}
-
-fn fill(mut file: File, text: &str) -> io::Result<()> {
-    // Devices and pipes have no length.
-    if file.metadata()?.is_file() {
-        file.set_len(0)?;
-    }
-    file.write_all(text.as_bytes())
 }

@@ -1,13 +1,8 @@
 //! What a comparison cannot be made of.
 
-use crate::trace::TraceError;
-
 /// A comparison that cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum FluidError {
-    /// The trace is wrong.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
     /// A setting is out of its range.
     #[error("{setting} is {value}: expected {expected}")]
     Setting {
