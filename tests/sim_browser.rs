@@ -1,0 +1,125 @@
+//! The simulator's pages in a real browser: headless Chromium, where `chromium` is on the PATH. Without it the test says so and is
+//! ignored.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+/// Of every canvas how many pixels are drawn, and which colours the lines have; and whatever went wrong.
+const PROBE: &str = r#"<script>
+const errors = [];
+addEventListener("error", event => errors.push(event.message));
+addEventListener("securitypolicyviolation", event => errors.push(event.blockedURI));
+setTimeout(() => {
+  document.querySelector("[data-zoom=in]").click();
+  setTimeout(() => {
+    const pixels = [...document.querySelectorAll("canvas")].map(canvas => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      let drawn = 0;
+      for (let i = 3; i < data.length; i += 4) drawn += data[i] > 0;
+      return drawn;
+    });
+    const probe = document.createElement("template");
+    probe.id = "probe";
+    probe.setAttribute("data-probe", JSON.stringify({ pixels, errors, ink: getComputedStyle(document.body).color }));
+    document.body.append(probe);
+  }, 500);
+}, 500);
+</script>
+</head>"#;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let has_chromium = Command::new("chromium").arg("--version").output().is_ok();
+    let trials = if has_chromium {
+        vec![
+            Trial::test("a forecast's page in light", || in_theme("light", "rgb(29, 33, 38)")),
+            Trial::test("a forecast's page in dark", || in_theme("dark", "rgb(228, 231, 234)")),
+        ]
+    } else {
+        let name = "pages in a browser (ignored: there is no chromium on the PATH)";
+        vec![Trial::test(name, || Ok(())).with_ignored_flag(true)]
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn in_theme(theme: &str, ink: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let report = forecast(folder.path())?;
+    let page = std::fs::read_to_string(folder.path().join("page.html"))?;
+    let themed = page.replacen("<html ", &format!("<html data-theme=\"{theme}\" "), 1);
+    std::fs::write(folder.path().join("page.html"), themed.replacen("</head>", PROBE, 1))?;
+    let dom = dom(folder.path())?;
+
+    let probe = between(&dom, "data-probe=\"", "\"").ok_or_else(|| format!("no probe in {dom}"))?;
+    let probe: Value = serde_json::from_str(&probe.replace("&quot;", "\""))?;
+    check(probe["errors"] == Value::Array(vec![]), &probe)?;
+    check(probe["ink"] == ink, &probe)?;
+    let pixels = probe["pixels"].as_array().ok_or("no canvas")?;
+    // Two charts with more than their axes in them.
+    check(pixels.len() == 2 && pixels.iter().all(|drawn| drawn.as_u64() > Some(2000)), &probe)?;
+
+    for (key, percent) in
+        [("coverage", true), ("worst_day_coverage", true), ("pinball", false), ("mae_persistence", false)]
+    {
+        let number = report[key].as_f64().ok_or_else(|| format!("no {key}"))?;
+        let tag = between(&dom, &format!("<data id=\"{key}\" value=\""), "</data>");
+        let (value, text) =
+            tag.and_then(|tag| tag.split_once("\">")).ok_or_else(|| format!("no {key} in {dom}"))?;
+        check(value.parse() == Ok(number), &(key, value, number))?;
+        let shown: f64 = text.trim_end_matches(" %").parse()?;
+        let (expected, digit) = if percent { (100.0 * number, 0.051) } else { (number, 0.005 * number) };
+        check((shown - expected).abs() <= digit, &(key, text, number))?;
+    }
+    Ok(())
+}
+
+fn check(holds: bool, seen: &dyn std::fmt::Debug) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(format!("{seen:?}").into()) }
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    Some(text.split_once(start)?.1.split_once(end)?.0)
+}
+
+/// Writes a trace and the page of its forecast into the folder; the report.
+fn forecast(folder: &Path) -> Result<Value, Failed> {
+    let row = |i: usize| {
+        let day = (i as f64 * std::f64::consts::TAU / 1440.0).sin();
+        format!("{},{}\n", 60 * i, (1000.0 + 600.0 * day + 50.0 * (i as f64 * 2.4).sin()).round())
+    };
+    let trace = "timestamp_s,requests\n".to_owned() + &(0..5760).map(row).collect::<String>();
+    std::fs::write(folder.join("days.rate.csv"), trace)?;
+    let asked = [
+        "forecast",
+        "--trace",
+        "days.rate.csv",
+        "--test-fraction",
+        "0.5",
+        "--html",
+        "page.html",
+        "--json",
+        "-",
+    ];
+    let out = Command::new(env!("CARGO_BIN_EXE_plimsoll-sim")).args(asked).current_dir(folder).output()?;
+    check(out.status.success(), &out)?;
+    Ok(serde_json::from_slice(&out.stdout)?)
+}
+
+/// What the page has become when its scripts are done.
+fn dom(folder: &Path) -> Result<String, Failed> {
+    let out = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        .args(["--disable-component-update", "--disable-sync", "--no-first-run"])
+        .args(["--virtual-time-budget=5000", "--window-size=1000,1400", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", folder.join("profile").display()))
+        .arg(format!("file://{}", folder.join("page.html").display()))
+        .output()?;
+    let dom = String::from_utf8_lossy(&out.stdout).into_owned();
+    check(out.status.success() && dom.contains("</html>"), &out)?;
+    Ok(dom)
+}
