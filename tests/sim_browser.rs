@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
-/// Of every canvas how many pixels are drawn, and which colours the lines have; and whatever went wrong.
+/// Of every canvas how many pixels have the colour of bounds, and of misses; and whatever went wrong.
 const PROBE: &str = r#"<script>
 const errors = [];
 addEventListener("error", event => errors.push(event.message));
@@ -17,15 +17,22 @@ addEventListener("securitypolicyviolation", event => errors.push(event.blockedUR
 setTimeout(() => {
   document.querySelector("[data-zoom=in]").click();
   setTimeout(() => {
-    const pixels = [...document.querySelectorAll("canvas")].map(canvas => {
+    const pixels = (canvas, name) => {
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      document.body.style.color = `var(--${name})`;
+      const [red, green, blue] = getComputedStyle(document.body).color.match(/\d+/g).map(Number);
       let drawn = 0;
-      for (let i = 3; i < data.length; i += 4) drawn += data[i] > 0;
+      for (let i = 0; i < data.length; i += 4) {
+        drawn += data[i] === red && data[i + 1] === green && data[i + 2] === blue && data[i + 3] === 255;
+      }
+      document.body.style.color = "";
       return drawn;
-    });
+    };
+    const canvases = [...document.querySelectorAll("canvas")];
+    const drawn = ["bound", "miss"].map(name => canvases.map(canvas => pixels(canvas, name)));
     const probe = document.createElement("template");
     probe.id = "probe";
-    probe.setAttribute("data-probe", JSON.stringify({ pixels, errors, ink: getComputedStyle(document.body).color }));
+    probe.setAttribute("data-probe", JSON.stringify({ drawn, errors, ink: getComputedStyle(document.body).color }));
     document.body.append(probe);
   }, 500);
 }, 500);
@@ -59,9 +66,11 @@ fn in_theme(theme: &str, ink: &str) -> Result<(), Failed> {
     let probe: Value = serde_json::from_str(&probe.replace("&quot;", "\""))?;
     check(probe["errors"] == Value::Array(vec![]), &probe)?;
     check(probe["ink"] == ink, &probe)?;
-    let pixels = probe["pixels"].as_array().ok_or("no canvas")?;
-    // Two charts with more than their axes in them.
-    check(pixels.len() == 2 && pixels.iter().all(|drawn| drawn.as_u64() > Some(2000)), &probe)?;
+    // Bounds are in both charts, misses in the first.
+    let drawn = |pointer: &str| probe.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    for (pointer, least) in [("/drawn/0/0", 100), ("/drawn/0/1", 30), ("/drawn/1/0", 30)] {
+        check(drawn(pointer) > least, &(pointer, &probe))?;
+    }
 
     for (key, percent) in
         [("coverage", true), ("worst_day_coverage", true), ("pinball", false), ("mae_persistence", false)]

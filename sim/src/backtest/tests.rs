@@ -146,6 +146,23 @@ fn the_shortest_series_is_enough() {
     assert_eq!((done.report.steps, points.len()), (21, 21));
 }
 
+/// As below, where all that learns has learned.
+#[test]
+fn no_bound_after_days_sees_what_is_to_come() {
+    let series = days(4500);
+    let settings = Settings { horizon: MINUTE * 10, ..settings() };
+    let said = |series: &Series, cut: usize| -> Vec<Point> {
+        let (_, points) = run(series, &settings);
+        let before = points.into_iter().filter(|point| point.index < cut);
+        before.map(|point| Point { peak: 0.0, ..point }).collect()
+    };
+    for cut in [3300, 4000, 4480] {
+        let mut other = series.clone();
+        other.counts[cut..].fill(9000.0);
+        assert_eq!(said(&series, cut), said(&other, cut));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
