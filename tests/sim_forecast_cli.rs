@@ -64,8 +64,7 @@ fn a_forecast_is_scored_in_a_table_and_in_json() {
     let out = forecast(&[&asked[..], &["--json", file.to_str().unwrap()]].concat());
     assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(0), ""));
     let table = text(&out.stdout);
-    for word in ["the last 2150 steps of 1m", "within 10m", "hold 90 %", "pinball loss", "persistence's, and"]
-    {
+    for word in ["the last 2150 steps of 1m", "within 10m", "hold 90 %", "pinball loss", "persistence's; "] {
         assert!(table.contains(word), "{word}: {table}");
     }
     let json = std::fs::read_to_string(file).unwrap();
@@ -89,9 +88,11 @@ fn timeless(mut report: Value) -> Value {
 
 #[test]
 fn json_takes_the_place_of_the_table_and_is_the_same_again() {
-    let (_folder, path) = trace("days.rate.csv", &swelling(3000));
+    let (folder, path) = trace("days.rate.csv", &swelling(3000));
+    let html = folder.path().join("page.html");
     let once = || {
-        let out = forecast(&["--trace", &path, "--window", "0s..1d", "--json", "-"]);
+        let files = ["--json", "-", "--html", html.to_str().unwrap()];
+        let out = forecast(&[&["--trace", &path, "--window", "0s..1d"], &files[..]].concat());
         assert_eq!(out.status.code(), Some(0));
         timeless(serde_json::from_slice(&out.stdout).unwrap())
     };
@@ -99,6 +100,9 @@ fn json_takes_the_place_of_the_table_and_is_the_same_again() {
     assert_eq!(json["steps"], 1440 - 1008 - 5);
     assert_eq!(json["worst_day_coverage"], Value::Null);
     assert_eq!(json, once());
+    let page = std::fs::read_to_string(html).unwrap();
+    assert_eq!(unbalanced(&page), Vec::<String>::new());
+    assert!(page.contains("No day was scored") && !page.contains("none is left out"));
 }
 
 /// What a page says by its `<data>`: numbers by their key.

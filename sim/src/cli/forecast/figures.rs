@@ -78,16 +78,17 @@ pub(super) fn scope(report: &Report) -> String {
 pub(super) fn verdict(report: &Report) -> String {
     let Report { skill, coverage, quantile, .. } = *report;
     let loss = match skill {
-        None => "Persistence lost nothing: there is nothing to be better at".to_owned(),
+        None => "Persistence's bounds lose nothing, and nothing is to be gained".to_owned(),
         Some(skill) if skill.abs() < 0.005 => "The bounds are as good as persistence's".to_owned(),
         Some(skill) if skill > 0.0 => {
             format!("The bounds lose {:.0} % less than persistence's", 100.0 * skill)
         }
         Some(skill) => format!("The bounds lose {:.0} % more than persistence's", -100.0 * skill),
     };
-    let held = format!("{} of them held where {} were asked for", percent(coverage), percent_short(quantile));
+    let held =
+        format!("{} of the bounds held where {} were asked for", percent(coverage), percent_short(quantile));
     let but = if coverage < quantile - TOLERATED { ": too few to rely on" } else { "" };
-    format!("{loss}, and {held}{but}.")
+    format!("{loss}; {held}{but}.")
 }
 
 /// 0.9512 as 95.1 %.
@@ -131,5 +132,63 @@ mod tests {
         );
         assert_eq!([0.000_012_3, 0.001_23, 1.5].map(time), ["12 µs", "1.2 ms", "1.5 s"]);
         assert_eq!([0.95, 0.999, 0.5, 0.9975].map(percent_short), ["95 %", "99.9 %", "50 %", "99.75 %"]);
+    }
+
+    fn report(skill: Option<f64>, coverage: f64) -> Report {
+        Report {
+            schema: 1,
+            trace: "days".to_owned(),
+            step_s: 60.0,
+            horizon_s: 300.0,
+            quantile: 0.95,
+            steps: 1000,
+            pinball: 1.0,
+            pinball_r0: 2.0,
+            skill,
+            coverage,
+            coverage_r0: 0.95,
+            worst_day_coverage: None,
+            mae: 1.0,
+            mae_persistence: 2.0,
+            rmse: 1.0,
+            rmse_persistence: 2.0,
+            seconds_per_step: 1e-5,
+            seconds_per_refit: 1e-3,
+            bytes_per_workload: 1000,
+        }
+    }
+
+    #[test]
+    fn what_to_make_of_it() {
+        for (skill, coverage, expected) in [
+            (
+                Some(0.25),
+                0.951,
+                "The bounds lose 25 % less than persistence's; 95.1 % of the bounds held where 95 % were asked for.",
+            ),
+            (
+                Some(-0.25),
+                0.93,
+                "The bounds lose 25 % more than persistence's; 93.0 % of the bounds held where 95 % were asked for: too few to rely on.",
+            ),
+            (
+                Some(0.004),
+                0.95,
+                "The bounds are as good as persistence's; 95.0 % of the bounds held where 95 % were asked for.",
+            ),
+            (
+                None,
+                1.0,
+                "Persistence's bounds lose nothing, and nothing is to be gained; 100.0 % of the bounds held where 95 % were asked for.",
+            ),
+        ] {
+            assert_eq!(verdict(&report(skill, coverage)), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_scored() {
+        let expected = "1000 steps of 1m. After each, a bound of the largest step within 5m that is to hold 95 % of the time.";
+        assert_eq!(scope(&report(None, 1.0)), expected);
     }
 }
