@@ -11,6 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::Promise;
+use crate::forecast::events::{Event, Events};
+use crate::forecast::local_time::Zone;
 use crate::hpa::Behavior;
 use crate::load::{
     Classes, Edges, FitSettings, Fitting, LatencyObjective as LateAt, Weighing, Weights as ClassWeights,
@@ -370,6 +372,12 @@ pub struct Forecast {
     /// `Auto`, or a pinned duration of 1s to 6h: from a decision until a pod serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lead_time: Option<String>,
+    /// IANA name of the time zone whose clock the load lives by: seasons follow its changes. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// What no history shows: a sale, a broadcast. Never inferred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
 }
 
 /// What the forecast promises.
@@ -469,6 +477,17 @@ pub struct ForecastWish {
     pub promise: Promise,
     /// The lead time that the user knows; none for the measured one.
     pub lead_time: Option<Span>,
+    /// Whose clock the load lives by.
+    pub zone: Zone,
+    /// What no history shows.
+    pub events: Events,
+}
+
+impl ForecastWish {
+    /// This promise, and all else as it is by default.
+    pub fn new(promise: Promise) -> Self {
+        Self { promise, lead_time: None, zone: Zone::UTC, events: Events::default() }
+    }
 }
 
 /// What one ready pod should carry.
@@ -743,7 +762,17 @@ impl Forecast {
                 span
             }
         };
-        Some(ForecastWish { promise, lead_time })
+        let zone = match self.time_zone.as_deref().map(str::parse) {
+            None => Zone::UTC,
+            Some(Ok(zone)) => zone,
+            Some(Err(error)) => {
+                wrong.add("spec.forecast.timeZone", error.to_string());
+                return None;
+            }
+        };
+        let events = Events::new(self.events.clone());
+        let events = events.map_err(|error| wrong.add("spec.forecast.events", error.to_string())).ok()?;
+        Some(ForecastWish { promise, lead_time, zone, events })
     }
 }
 
@@ -852,7 +881,6 @@ mod tests {
 
     #[test]
     fn what_this_version_cannot_honour_is_refused_and_not_ignored() {
-        assert_eq!(refused(&["forecast"], json!({"quantile": 0.95})), ["spec.forecast"]);
         assert_eq!(refused(&["actuation"], json!("Scale")), ["spec.actuation"]);
         let missing = json!({"holdFor": "10m", "then": {"atLeast": 10}});
         assert_eq!(refused(&["onMissingMetrics"], missing), ["spec.onMissingMetrics"]);

@@ -71,7 +71,8 @@ fn wrong_input_ends_with_2_and_says_where() {
         ),
         (
             &["--policy", "kubernetes"],
-            "there is no policy \"kubernetes\": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, plimsoll"
+            "there is no policy \"kubernetes\": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, plimsoll-reactive, \
+             plimsoll"
                 .to_owned(),
         ),
         (

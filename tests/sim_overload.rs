@@ -43,6 +43,7 @@ fn autoscaler() -> Autoscaler {
         interval: INTERVAL,
         weighing: Weighing::Given(Weights::new(classes, &[0.1, 0.5, 2.0, 4.0, 8.0]).unwrap()),
         target: CapacityTarget::Given(MetricsQps::new(1e6).unwrap()),
+        forecast: None,
     })
 }
 
@@ -55,6 +56,7 @@ fn fitted() -> Autoscaler {
         interval: INTERVAL,
         weighing: Weighing::Fitted(Fitting::default()),
         target: CapacityTarget::CpuUtilization(Percent::new(100.0 * TARGET).unwrap()),
+        forecast: None,
     })
 }
 

@@ -28,6 +28,9 @@ pub struct Shifted {
     pub steps_ago: u32,
 }
 
+/// Minutes that the present level is the mean of.
+const PRESENT: f64 = 5.0;
+
 /// Minutes for which a shift is news.
 const NEWS: f64 = 1440.0;
 
@@ -54,7 +57,7 @@ impl Cleaner {
         let ewma = |minutes: f64| Ewma::new(minutes / step_minutes);
         Self {
             step_minutes,
-            present: ewma(5.0),
+            present: ewma(PRESENT),
             usual: ewma(7.0 * 1440.0),
             gone: None,
             shift: LevelShift::new(),
@@ -73,7 +76,12 @@ impl Cleaner {
         match &mut self.gone {
             Some((minutes, was)) => {
                 *minutes += self.step_minutes;
-                if level.value > BACK * *was || *minutes > BELIEVED_AFTER {
+                let is_believed = *minutes > BELIEVED_AFTER;
+                if is_believed {
+                    // The level is what it is now, not what it was.
+                    self.present = Ewma::new(PRESENT / self.step_minutes);
+                }
+                if level.value > BACK * *was || is_believed {
                     self.gone = None;
                 }
             }

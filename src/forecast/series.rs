@@ -155,10 +155,19 @@ impl Series {
         value.is_finite().then(|| Level { value, is_floor: self.floors[index] })
     }
 
+    /// Levels of `count` steps from step `number` on, with one weight a column; none where they are not known.
+    pub fn levels_from<'a>(
+        &'a self,
+        number: i64,
+        count: usize,
+        weights: &'a [f64],
+    ) -> impl Iterator<Item = Option<f64>> + 'a {
+        (number..).take(count).map(move |number| self.level(number, weights).map(|level| level.value))
+    }
+
     /// Levels of all its steps, oldest first, with one weight a column.
     pub fn levels(&self, weights: &[f64]) -> Vec<Option<f64>> {
-        let levels = (self.first..self.end()).map(|number| self.level(number, weights));
-        levels.map(|level| level.map(|level| level.value)).collect()
+        self.levels_from(self.first, self.len(), weights).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The decision itself.
 
+use super::event_floor::Floor;
 use super::lead_time::{LeadTime, StartUp};
 use super::outlook::Outlook;
 use super::short_time::Account;
@@ -297,6 +298,12 @@ impl Autoscaler {
             if replicas != reactive {
                 steps.set(replicas, StepKind::Forecast { metricsqps, horizon: *horizon, per_pod });
             }
+        }
+        let event = self.outlook.as_ref().and_then(|outlook| outlook.event(now));
+        if let Some(Floor { event, load }) = event.filter(|_| self.spec.mode != Mode::Reactive) {
+            let metricsqps = MetricsQps::saturating(*load);
+            let kind = StepKind::Event { event: event.clone(), metricsqps };
+            steps.at_least(replicas_for(metricsqps, per_pod), kind);
         }
         let current = evidence.pods.replicas;
         if self.spec.mode == Mode::ScaleUpOnly {

@@ -115,8 +115,8 @@ impl Desired {
     /// Whether the load alone would take fewer replicas, and something else than the bounds keeps them.
     pub fn is_held(&self) -> bool {
         let holds = |step: &Step| {
-            use StepKind::{Forecast, Load, MaxReplicas, MinReplicas};
-            !matches!(step.kind, Load { .. } | Forecast { .. } | MinReplicas | MaxReplicas)
+            use StepKind::{Event, Forecast, Load, MaxReplicas, MinReplicas};
+            !matches!(step.kind, Load { .. } | Forecast { .. } | Event { .. } | MinReplicas | MaxReplicas)
         };
         self.steps.iter().any(holds)
     }
@@ -162,6 +162,13 @@ pub enum StepKind {
         /// The capacity of one pod.
         per_pod: MetricsQps,
     },
+    /// An event in the user's calendar comes, or is on.
+    Event {
+        /// Its name.
+        event: String,
+        /// The load to be ready for.
+        metricsqps: MetricsQps,
+    },
     /// Mode `ScaleUpOnly` never lowers.
     ScaleUpOnly,
     /// Some pods have not told their load yet.
@@ -196,6 +203,7 @@ impl StepKind {
         match self {
             Self::Load { .. } => "Load",
             Self::Forecast { .. } => "Forecast",
+            Self::Event { .. } => "Event",
             Self::ScaleUpOnly => "ScaleUpOnly",
             Self::WarmingUp { .. } => "WarmingUp",
             Self::Silent { .. } => "Silent",
@@ -215,6 +223,9 @@ impl fmt::Display for StepKind {
             }
             Self::Forecast { metricsqps, horizon, per_pod } => {
                 write!(f, "up to {:.1} MetricsQPS within {horizon} at {per_pod} a pod", metricsqps.get())
+            }
+            Self::Event { event, metricsqps } => {
+                write!(f, "{event} in the calendar: {:.1} MetricsQPS", metricsqps.get())
             }
             Self::ScaleUpOnly => f.write_str("mode ScaleUpOnly never lowers"),
             Self::WarmingUp { pods } => write!(f, "{} not told the load yet", some_pods(*pods)),

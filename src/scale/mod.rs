@@ -7,6 +7,7 @@
 
 mod autoscaler;
 mod decision;
+mod event_floor;
 mod lead_time;
 mod outlook;
 mod short_time;

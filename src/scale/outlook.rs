@@ -1,5 +1,6 @@
 //! From samples to the forecast: minutes are closed, classes folded, the horizon follows the lead time.
 
+use super::event_floor::{EventFloor, Floor};
 use super::lead_time::{LeadTime, LeadTimes, StartUp};
 use crate::forecast::{Forecast, Forecaster, MOST_COLUMNS, Peaks, Series, Settings, Step};
 use crate::load::{Load, Pods};
@@ -35,6 +36,7 @@ pub(super) struct Outlook {
     folded: Folded,
     open: Option<Open>,
     peaks: Peaks,
+    event: EventFloor,
 }
 
 /// The step that is being filled.
@@ -125,6 +127,7 @@ impl Outlook {
             folded: Folded::default(),
             open: None,
             peaks: Peaks::new(),
+            event: EventFloor::default(),
         };
         outlook.horizon = outlook.needed();
         outlook
@@ -221,7 +224,11 @@ impl Outlook {
                 forecaster.set_weights(weights)
             }
             _ => {
-                let settings = Settings { step: self.step, ..Settings::new(self.horizon, self.wish.promise) };
+                let settings = Settings {
+                    step: self.step,
+                    zone: self.wish.zone.clone(),
+                    ..Settings::new(self.horizon, self.wish.promise)
+                };
                 let fits =
                     |history: &Series| history.step() == self.step && history.columns() == weights.len();
                 self.forecaster = Some(match self.history.take().filter(fits) {
@@ -238,6 +245,11 @@ impl Outlook {
         let rates = open.rates.map(|sum| sum / open.samples);
         forecaster.close(open.number, Some(Step { rates: &rates[..columns], is_floor: open.is_floor }));
         self.peaks.learn(open.most, open.load / open.samples);
+        let series = forecaster.series();
+        let now = series.begins(series.end());
+        if let Some(forecast) = forecaster.forecast() {
+            self.event.observe(&self.wish.events, now, &forecast, series, &self.folded.weights);
+        }
     }
 
     /// Says what a pod carries.
@@ -245,6 +257,11 @@ impl Outlook {
         if let Some(forecaster) = &mut self.forecaster {
             forecaster.set_per_pod(per_pod);
         }
+    }
+
+    /// What an event in sight asks for, if it asks for anything at `now`.
+    pub(super) fn event(&self, now: Time) -> Option<&Floor> {
+        self.forecast(now).and(self.event.get())
     }
 
     /// What is said of the time to come, if it says anything of `now`.

@@ -50,7 +50,7 @@ fn autoscaler(
         interval: basis.interval,
         weighing,
         target,
-        forecast: promise.map(|promise| ForecastWish { promise, lead_time: None }),
+        forecast: promise.map(ForecastWish::new),
     })
 }
 

@@ -32,6 +32,8 @@ fn a_knob_sets_the_target() {
         ("hpa-qps:target=12.5", "12.5 requests/s"),
         ("hpa-metricsqps:target=20", "20.0 MetricsQPS"),
         ("plimsoll", "70 % CPU"),
+        ("plimsoll-reactive:utilization=55", "55 % CPU"),
+        ("plimsoll:objective=2", "70 % CPU"),
         ("plimsoll:utilization=60", "60 % CPU"),
         ("plimsoll: target = 20", "20.0 MetricsQPS"),
         ("plimsoll:target=0.01234", "0.0123 MetricsQPS"),
@@ -54,11 +56,16 @@ fn what_cannot_be_asked_for_is_named_with_what_can() {
     for (text, expected) in [
         (
             "keda",
-            r#"there is no policy "keda": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, plimsoll"#,
+            "there is no policy \"keda\": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, plimsoll-reactive, plimsoll",
         ),
         ("hpa-cpu:target=60", r#"hpa-cpu has no knob "target": it has utilization"#),
         ("hpa-cpu:utilization=0", "hpa-cpu: utilization=0: expected a percentage from 1 to 100"),
         ("fixed:replicas=x", "fixed: replicas=x: expected a number of pods, from 1 to 100000"),
+        ("plimsoll:objective=50", "plimsoll: objective=50: expected a percentage from 0.01 to 20"),
+        (
+            "plimsoll-reactive:objective=1",
+            r#"plimsoll-reactive has no knob "objective": it has target, utilization"#,
+        ),
         ("plimsoll:target=NaN", "plimsoll: target=NaN: expected a number between 0.001 and 10^9"),
         ("plimsoll:target=1,target=2", "plimsoll: target is set twice: give it once"),
         ("fixed:10", r#""fixed:10" is not a policy: write NAME or NAME:key=value,key=value"#),
