@@ -217,7 +217,7 @@ impl World {
             source: Source::Server { pods, server: Server { endpoint, window: WINDOW } },
         };
         let scraper = Scraper::new(clock, Arc::clone(&telemetry));
-        let engine = Engine::new(object, scraper, &board, Readiness::default());
+        let engine = Engine::new(object, scraper, &board, Readiness::default(), None);
         let (stopper, stop) = stop::channel();
         tokio::spawn(engine.run(stop));
         let cell = board.cell(&key);

@@ -175,7 +175,7 @@ async fn seen(library: &Library, spec: &Spec, lists: &[Vec<f64>]) -> Vec<Vec<f64
         },
     };
     let cell = board.cell(&key);
-    let engine = Engine::new(object, Scraper::new(clock, telemetry), &board, Readiness::default());
+    let engine = Engine::new(object, Scraper::new(clock, telemetry), &board, Readiness::default(), None);
     let (_stopper, stop) = stop::channel();
     tokio::spawn(engine.run(stop));
     let decided = async |rounds: usize| {

@@ -132,7 +132,9 @@ async fn by_hand(executable: &PathBuf) -> Result<(), Failed> {
     let began = Clock::system().now();
     let (clock, hand) = Clock::manual(began);
     let mut adapter =
-        Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None }, clock).await.unwrap();
+        Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None, state_dir: None }, clock)
+            .await
+            .unwrap();
     let configured = config(&server).objects.remove(&key).unwrap();
     adapter.add(configured.into_object(key.clone()));
     let cell = adapter.board().cell(&key);
@@ -282,7 +284,9 @@ spec: {{pods: [prometheus-0]}}
     let began = Clock::system().now();
     let (clock, hand) = Clock::manual(began);
     let mut adapter =
-        Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None }, clock).await.unwrap();
+        Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None, state_dir: None }, clock)
+            .await
+            .unwrap();
     adapter.add(config.objects[&key].clone().into_object(key.clone()));
     let cell = adapter.board().cell(&key);
     let mut client = Client::new(adapter.api_addr(), &adapter.certificate().chain()[0]).unwrap();

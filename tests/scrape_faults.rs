@@ -131,7 +131,7 @@ impl World {
             },
         };
         let scraper = Scraper::new(clock, Arc::clone(&telemetry));
-        let engine = Engine::new(object, scraper, &board, Readiness::default());
+        let engine = Engine::new(object, scraper, &board, Readiness::default(), None);
         let (stopper, stop) = stop::channel();
         tokio::spawn(engine.run(stop));
         let mut world =

@@ -25,11 +25,21 @@ pub struct Listen {
     pub ops: SocketAddr,
     /// A directory with `tls.crt` and `tls.key`; without one, a self-signed certificate is made.
     pub cert_dir: Option<PathBuf>,
+    /// A directory for what is learned of each workload's load; made if it is not there. Without one every start begins anew.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Why the adapter cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// There is no directory for what is learned.
+    #[error("--state-dir {}: {source}", path.display())]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is no certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -69,6 +79,7 @@ pub struct Adapter {
     ops: OpsServer,
     ops_addr: SocketAddr,
     engines: Vec<Engine>,
+    state_dir: Option<PathBuf>,
 }
 
 impl Adapter {
@@ -79,6 +90,10 @@ impl Adapter {
     pub async fn bind(listen: Listen, clock: Clock) -> Result<Self, StartError> {
         if !listen.ops.ip().to_canonical().is_loopback() {
             return Err(StartError::OpsNotLoopback(listen.ops));
+        }
+        if let Some(path) = &listen.state_dir {
+            let refused = |source| StartError::StateDir { path: path.clone(), source };
+            std::fs::create_dir_all(path).map_err(refused)?;
         }
         let certificate = match &listen.cert_dir {
             Some(dir) => Certificate::read(dir)?,
@@ -95,7 +110,17 @@ impl Adapter {
             OpsServer::bind(listen.ops, Arc::clone(&telemetry), readiness.clone()).await.map_err(refused)?;
         let ops_addr = ops.local_addr().map_err(refused)?;
         let scraper = Scraper::new(clock, telemetry);
-        Ok(Self { board, scraper, readiness, certificate, server, ops, ops_addr, engines: Vec::new() })
+        Ok(Self {
+            board,
+            scraper,
+            readiness,
+            certificate,
+            server,
+            ops,
+            ops_addr,
+            engines: Vec::new(),
+            state_dir: listen.state_dir,
+        })
     }
 
     /// Where the external metrics API listens.
@@ -120,7 +145,8 @@ impl Adapter {
 
     /// Adds an object that is to be measured and decided about.
     pub fn add(&mut self, object: Object) {
-        self.engines.push(Engine::new(object, self.scraper.clone(), &self.board, self.readiness.clone()));
+        let (scraper, readiness) = (self.scraper.clone(), self.readiness.clone());
+        self.engines.push(Engine::new(object, scraper, &self.board, readiness, self.state_dir.as_deref()));
     }
 
     /// Works until it is told to stop; requests under way are finished first.

@@ -102,6 +102,10 @@ struct Serve {
     /// Directory with tls.crt and tls.key. Without it a self-signed certificate is made.
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
+
+    /// Directory for what is learned of each workload's load, so that a restart forgets nothing. Without it every start begins anew.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Parser)]
@@ -178,11 +182,12 @@ fn start_logging(filter: Targets, format: LogFormat) {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { config, prometheus, bind_address, secure_port, metrics_bind_address, cert_dir } = self;
+        let Self { config, prometheus, bind_address, secure_port, metrics_bind_address, cert_dir, state_dir } =
+            self;
         let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
         let config = Config::read(&config, &servers)?;
         let api = SocketAddr::new(bind_address, secure_port);
-        let listen = Listen { api, ops: metrics_bind_address, cert_dir };
+        let listen = Listen { api, ops: metrics_bind_address, cert_dir, state_dir };
         let mut adapter = Adapter::bind(listen, Clock::system()).await?;
         for (key, configured) in config.objects {
             let (pods, interval) = (configured.pods(), configured.spec.interval);

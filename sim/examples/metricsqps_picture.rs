@@ -42,6 +42,7 @@ fn points() -> Result<Vec<Point>, Box<dyn Error>> {
         interval: INTERVAL,
         weighing: Weighing::Fitted(Fitting::default()),
         target: CapacityTarget::CpuUtilization(share),
+        forecast: None,
     });
     let mut cluster = Cluster::new(ClusterConfig::default(), START, 4);
     let mut counters = Counters::new(INTERVAL);

@@ -8,6 +8,7 @@ use super::experts::Grid;
 use super::local_time::Zone;
 use super::objective::{Tuner, bound_at};
 use super::periods::{Period, detect};
+use super::plan::PlanPoint;
 use super::record::Record;
 use super::series::{Series, Step};
 use super::waiting::Waiting;
@@ -365,6 +366,11 @@ impl Forecaster {
         let bounds = self.engine.bounds()?;
         let yardstick = super::conformal::interpolate(quantile, &self.quantiles, &bounds.yardstick);
         Some((bound_at(quantile, &self.quantiles, bounds), yardstick))
+    }
+
+    /// The day to come, for people; none before there are two days of history.
+    pub fn plan(&self) -> Option<Vec<PlanPoint>> {
+        super::plan::plan(&self.series, &self.weights, &self.settings.zone)
     }
 
     /// Finds anew what all that is learned by regression has for coefficients. That happens by itself, as often as is needed; alone it

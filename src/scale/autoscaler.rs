@@ -4,7 +4,7 @@ use super::event_floor::Floor;
 use super::lead_time::{LeadTime, StartUp};
 use super::outlook::Outlook;
 use super::short_time::Account;
-use crate::forecast::{Forecast, Series};
+use crate::forecast::{Forecast, PlanPoint, Series};
 use crate::load::{CpuCost, Group, LatencyCapacity, Load, LoadModel, SAMPLE_SCHEMA, Sample};
 use crate::spec::{CapacityTarget, Checked, Mode};
 use crate::units::{MetricsQps, Span, Time};
@@ -100,6 +100,11 @@ impl Autoscaler {
     /// What is to be kept, so that another can take it up.
     pub fn history(&self) -> Option<&Series> {
         self.outlook.as_ref().and_then(Outlook::history)
+    }
+
+    /// The day to come, for people; none before there are two days of history.
+    pub fn plan(&self) -> Option<Vec<PlanPoint>> {
+        self.outlook.as_ref()?.plan()
     }
 
     /// Takes how a pod came up, where somebody watches pods. Without that it is inferred from how many are ready.

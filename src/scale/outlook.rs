@@ -2,7 +2,7 @@
 
 use super::event_floor::{EventFloor, Floor};
 use super::lead_time::{LeadTime, LeadTimes, StartUp};
-use crate::forecast::{Forecast, Forecaster, MOST_COLUMNS, Peaks, Series, Settings, Step};
+use crate::forecast::{Forecast, Forecaster, MOST_COLUMNS, Peaks, PlanPoint, Series, Settings, Step};
 use crate::load::{Load, Pods};
 use crate::spec::ForecastWish;
 use crate::units::{MetricsQps, Span, Time};
@@ -257,6 +257,11 @@ impl Outlook {
         if let Some(forecaster) = &mut self.forecaster {
             forecaster.set_per_pod(per_pod);
         }
+    }
+
+    /// The day to come, for people.
+    pub(super) fn plan(&self) -> Option<Vec<PlanPoint>> {
+        self.forecaster.as_ref()?.plan()
     }
 
     /// What an event in sight asks for, if it asks for anything at `now`.

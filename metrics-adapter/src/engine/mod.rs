@@ -1,6 +1,8 @@
 //! One autoscaler per object. Samples come in, decisions go onto the [`Board`](crate::board::Board); nothing else is shared.
 
 mod run;
+mod state;
 
 pub(crate) use run::Collecting;
 pub use run::{Engine, Object, Server, Source};
+pub use state::StateError;

@@ -1,16 +1,18 @@
 //! The loop of one object: read its load, decide, publish, wait for the next round.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use plimsoll::load::Sample;
 use plimsoll::scale::Autoscaler;
 use plimsoll::spec::Checked;
-use plimsoll::units::Span;
+use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
 
 use crate::board::{Board, Cell, ObjectKey};
 use crate::collect::prometheus::Endpoint;
 use crate::collect::{Collector, PodsCpu, QueriedPods, Query, Scraper, ServerCollector, Targets};
+use crate::engine::state::StateFile;
 use crate::ops::Readiness;
 use crate::stop::Stop;
 
@@ -107,15 +109,38 @@ pub struct Engine {
     scraper: Scraper,
     cell: Arc<Cell>,
     readiness: Readiness,
+    state: Option<StateFile>,
+    kept_at: Time,
 }
+
+/// Time between two writes of what was learned.
+const KEEP_EVERY: Span = Span::from_secs(600);
 
 impl Engine {
     /// An engine that publishes to the object's cell on `board`, and says so to `readiness` when it first does.
-    pub fn new(object: Object, scraper: Scraper, board: &Board, readiness: Readiness) -> Self {
+    /// What it learns is kept in `state_dir`, if there is one, and taken up again.
+    pub fn new(
+        object: Object,
+        scraper: Scraper,
+        board: &Board,
+        readiness: Readiness,
+        state_dir: Option<&Path>,
+    ) -> Self {
         let Object { key, spec, query, source } = object;
         let collector = Collecting::new(&key, query, spec.interval, source, &scraper);
         let cell = board.cell(&key);
-        Self { key, autoscaler: Autoscaler::new(spec), collector, scraper, cell, readiness }
+        let mut autoscaler = Autoscaler::new(spec);
+        let state = state_dir.map(|dir| StateFile::of(dir, &key));
+        match state.as_ref().map(StateFile::read) {
+            Some(Ok(Some(history))) => {
+                tracing::info!(object = %key, steps = history.len(), "history is taken up");
+                autoscaler.take_up(history);
+            }
+            Some(Err(error)) => tracing::warn!(object = %key, %error, "the forecast begins anew"),
+            Some(Ok(None)) | None => {}
+        }
+        let kept_at = scraper.clock.now();
+        Self { key, autoscaler, collector, scraper, cell, readiness, state, kept_at }
     }
 
     /// Works until it is told to stop.
@@ -130,6 +155,19 @@ impl Engine {
         tokio::select! {
             () = work => {}
             () = stop.told() => {}
+        }
+        self.keep().await;
+    }
+
+    /// Keeps what was learned.
+    async fn keep(&mut self) {
+        self.kept_at = self.scraper.clock.now();
+        let (Some(file), Some(history)) = (self.state.clone(), self.autoscaler.history().cloned()) else {
+            return;
+        };
+        let kept = tokio::task::spawn_blocking(move || file.write(&history)).await;
+        if let Ok(Err(error)) = kept {
+            tracing::warn!(object = %self.key, %error, "what was learned is not kept");
         }
     }
 
@@ -146,5 +184,8 @@ impl Engine {
         self.cell.publish(decision);
         self.readiness.set();
         self.scraper.telemetry.round_took(now - began);
+        if now - self.kept_at >= KEEP_EVERY {
+            self.keep().await;
+        }
     }
 }

@@ -216,6 +216,9 @@ mod tests {
                 source: CapacitySource::Given,
             }),
             evidence: Some(Evidence { sampled_at: SAMPLED, pods: Pods::default() }),
+            forecast: None,
+            lead_time: None,
+            short_time: plimsoll::scale::ShortTime::default(),
             outcome,
         }
     }

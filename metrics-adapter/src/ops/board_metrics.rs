@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use plimsoll::forecast::Forecast;
 use plimsoll::scale::{Decision, Desired, Outcome};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::board::{Board, ObjectKey};
@@ -57,6 +59,38 @@ impl Collector for BoardMetrics {
         gauge("metricsqps_forecast", "Upper bound of the load over the horizon", &|_, desired| {
             of(desired, |d| d.bound.get())
         })?;
+        gauge("forecast_quantile", "Quantile of the load to come that the bound is", &|decision, _| {
+            forecast(decision, |f| Some(f.quantile))
+        })?;
+        gauge(
+            "forecast_skill",
+            "1 - loss of the bounds / loss of persistence with its own errors, over the last day",
+            &|decision, _| forecast(decision, |f| f.skill),
+        )?;
+        gauge("forecast_coverage", "Share of the last day's bounds that held", &|decision, _| {
+            forecast(decision, |f| f.coverage)
+        })?;
+        gauge(
+            "forecast_earned",
+            "How much of its distance from the present load the bound counts, 0 to 1",
+            &|decision, _| forecast(decision, |f| Some(f.earned)),
+        )?;
+        gauge("forecast_horizon_seconds", "How far the bound looks", &|decision, _| {
+            forecast(decision, |f| Some(f.horizon.as_secs_f64()))
+        })?;
+        gauge(
+            "forecast_expert_weight",
+            "Weights of the experts that carry most of the bound",
+            &|decision, _| {
+                let experts = decision.forecast.iter().flat_map(|f| &f.experts);
+                experts.map(|share| (vec![("expert", share.expert.clone())], share.weight)).collect()
+            },
+        )?;
+        gauge(
+            "lead_time_seconds",
+            "From a decision until what it asks for serves, and its parts",
+            &lead_time,
+        )?;
         gauge("metricsqps_standard_error", "Standard error of the load", &|_, desired| {
             of(desired, |d| d.load.standard_error.get())
         })?;
@@ -82,8 +116,40 @@ impl Collector for BoardMetrics {
         gauge("missing", "1 while the load is not known, by reason", &|decision, desired| {
             missing(decision, desired)
         })?;
-        gauge("restricted", "1 for each step that changed what the load asked for", &restricted)
+        gauge("restricted", "1 for each step that changed what the load asked for", &restricted)?;
+        let mut short = encoder.encode_descriptor(
+            "short_seconds",
+            "Time in which the ready pods were too few, by cause",
+            None,
+            MetricType::Counter,
+        )?;
+        for (key, decision) in &decisions {
+            for (cause, span) in decision.short_time.causes() {
+                let all =
+                    [("namespace", key.namespace.as_str()), ("name", key.name.as_str()), ("cause", cause)];
+                let counter = ConstCounter::new(span.as_secs_f64());
+                counter.encode(short.encode_family(&all)?)?;
+            }
+        }
+        Ok(())
     }
+}
+
+fn forecast(decision: &Decision, value: fn(&Forecast) -> Option<f64>) -> Points {
+    decision.forecast.as_ref().and_then(value).map_or(vec![], |value| vec![(vec![], value)])
+}
+
+fn lead_time(decision: &Decision, _: Option<&Desired>) -> Points {
+    let parts = decision.lead_time.map(|lead| {
+        [
+            ("total", Some(lead.total)),
+            ("start_up", Some(lead.start_up)),
+            ("scheduled", lead.scheduled),
+            ("started", lead.started),
+        ]
+    });
+    let known = parts.into_iter().flatten().filter_map(|(part, span)| Some((part, span?)));
+    known.map(|(part, span)| (vec![("part", part.to_owned())], span.as_secs_f64())).collect()
 }
 
 fn replicas(decision: &Decision, desired: Option<&Desired>) -> Points {

@@ -1,0 +1,124 @@
+//! What an engine has learned of its workload's load, kept on disk so that a restart forgets nothing.
+//!
+//! Without it a forecast begins anew with every start: it would be a day before it counts fully again. A file that cannot be read or
+//! written is no reason to stop: it is said, and the engine goes on without.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use plimsoll::forecast::Series;
+
+use crate::board::ObjectKey;
+
+/// Largest file that is read: 28 days of minutes take some 2 MB.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Where one object's history is kept.
+#[derive(Debug, Clone)]
+pub(super) struct StateFile {
+    path: PathBuf,
+}
+
+/// Why a state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct StateError {
+    path: PathBuf,
+    #[source]
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("not a history that this version wrote: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{0} bytes, and a history has {MOST_BYTES} at most")]
+    TooLarge(u64),
+}
+
+impl StateFile {
+    /// The object's file in `dir`.
+    pub(super) fn of(dir: &Path, key: &ObjectKey) -> Self {
+        // Neither a namespace nor a name has an underscore, or anything that a path would take for a separator.
+        Self { path: dir.join(format!("{}_{}.history.json", key.namespace, key.name)) }
+    }
+
+    /// What was kept; none if nothing was.
+    pub(super) fn read(&self) -> Result<Option<Series>, StateError> {
+        let read = || -> Result<Option<Series>, Problem> {
+            let size = match std::fs::metadata(&self.path) {
+                Ok(metadata) => metadata.len(),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            if size > MOST_BYTES {
+                return Err(Problem::TooLarge(size));
+            }
+            Ok(Some(serde_json::from_slice(&std::fs::read(&self.path)?)?))
+        };
+        read().map_err(|problem| self.error(problem))
+    }
+
+    /// Keeps a history in place of the last one. Who is interrupted leaves the last one as it is.
+    pub(super) fn write(&self, series: &Series) -> Result<(), StateError> {
+        let write = || -> Result<(), Problem> {
+            let beside = self.path.with_extension("json.new");
+            let mut file = std::fs::File::create(&beside)?;
+            file.write_all(&serde_json::to_vec(series)?)?;
+            file.sync_all()?;
+            Ok(std::fs::rename(&beside, &self.path)?)
+        };
+        write().map_err(|problem| self.error(problem))
+    }
+
+    fn error(&self, problem: Problem) -> StateError {
+        StateError { path: self.path.clone(), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll::forecast::Step;
+    use plimsoll::units::Span;
+
+    use super::*;
+
+    fn history() -> Series {
+        let mut series = Series::new(Span::from_secs(60), 2, Span::from_secs(3600));
+        series.push(10, Some(Step { rates: &[1.5, 0.1], is_floor: false }));
+        series.push(12, Some(Step { rates: &[2.5, 0.2], is_floor: true }));
+        series
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"));
+        assert!(file.read().unwrap().is_none());
+        file.write(&history()).unwrap();
+        let read = file.read().unwrap().unwrap();
+        assert_eq!(read.levels(&[1.0, 1.0]), history().levels(&[1.0, 1.0]));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_is_no_history_is_an_error_that_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"));
+        for text in ["", "{}", "{\"schema\":9}", "[1,2"] {
+            std::fs::write(&file.path, text).unwrap();
+            let error = file.read().unwrap_err().to_string();
+            assert!(error.contains("shop_checkout.history.json: not a history"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::of(&dir.path().join("gone"), &ObjectKey::new("shop", "checkout"));
+        assert!(file.read().unwrap().is_none());
+        assert!(file.write(&history()).is_err());
+    }
+}
