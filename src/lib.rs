@@ -5,14 +5,15 @@
 //! of samples replays to the same decisions, bit for bit.
 //!
 //! ```text
-//! load   how much work arrives: counters -> rates -> classes -> weights -> MetricsQPS
-//! scale  how many replicas that takes, and why: Autoscaler, Decision
-//! hpa    the HorizontalPodAutoscaler's own algorithm, exactly
-//! spec   what a user configures
-//! units  durations, instants, quantities, rates: nothing crosses a border as a bare number
+//! load      how much work arrives: counters -> rates -> classes -> weights -> MetricsQPS
+//! forecast  how much will arrive: an upper bound until what is decided now is ready
+//! scale     how many replicas that takes, and why: Autoscaler, Decision
+//! hpa       the HorizontalPodAutoscaler's own algorithm, exactly
+//! spec      what a user configures
+//! units     durations, instants, quantities, rates: nothing crosses a border as a bare number
 //! ```
 //!
-//! `load` and `hpa` know nothing of each other; `scale` knows `load` and `spec`.
+//! `load`, `forecast` and `hpa` know nothing of each other; `scale` knows `load`, `forecast` and `spec`.
 
 pub mod forecast;
 pub mod hpa;

@@ -1,5 +1,7 @@
 //! The forecaster of one workload.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::clean::{Cleaner, Shifted};
@@ -135,6 +137,56 @@ pub struct Share {
     pub expert: String,
     /// Its weight.
     pub weight: f64,
+}
+
+/// A few sentences for people.
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| 100.0 * share;
+        write!(
+            f,
+            "At most {:.1} MetricsQPS within {}, at quantile {:.4}.",
+            self.bound.get(),
+            self.horizon,
+            self.quantile
+        )?;
+        match self.basis {
+            Basis::Start => f.write_str(" There is too little history for more than a wide margin.")?,
+            Basis::Persistence => {
+                f.write_str(" The experts have done worse than persistence lately, so persistence with its own errors it is.")?;
+            }
+            Basis::Experts => {
+                for (i, Share { expert, weight }) in self.experts.iter().enumerate() {
+                    let before = if i == 0 { " It is carried by" } else { "," };
+                    write!(f, "{before} {expert} ({:.0} %)", percent(*weight))?;
+                }
+                if !self.experts.is_empty() {
+                    f.write_str(": what has lost least over the last days.")?;
+                }
+            }
+        }
+        if let (Some(skill), Some(coverage)) = (self.skill, self.coverage) {
+            let (better, word) = if skill < 0.0 { (-skill, "more") } else { (skill, "less") };
+            write!(
+                f,
+                " Over the last day it lost {:.0} % {word} than persistence, and {:.1} % of its bounds held.",
+                percent(better),
+                percent(coverage)
+            )?;
+        }
+        if self.is_outage {
+            f.write_str(" The load was gone at once, which is taken for an outage for half an hour.")?;
+        }
+        if self.earned < 1.0 {
+            write!(
+                f,
+                " It counts by {:.0} %, since it has seen {} and a day makes it count fully.",
+                percent(self.earned),
+                self.history
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// Forecasts one workload's load. Deterministic: a function of the closed steps, their weights and what a pod carries.
@@ -411,5 +463,50 @@ impl Forecaster {
         let none = Series::new(settings.step, 1, settings.step);
         let series = std::mem::replace(&mut self.series, none);
         *self = Self::living(settings, series, weights, self.per_pod);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forecast(basis: Basis, earned: f64) -> Forecast {
+        Forecast {
+            made_at: Time::EPOCH,
+            horizon: Span::from_secs(240),
+            bound: MetricsQps::saturating(123.44),
+            quantile: 0.9871,
+            middle: MetricsQps::saturating(100.0),
+            basis,
+            history: Span::from_secs(7200),
+            peak_factor: 1.0,
+            periods: vec![],
+            shifted: None,
+            is_outage: false,
+            earned,
+            skill: Some(0.341),
+            coverage: Some(0.989),
+            experts: vec![
+                Share { expert: "regression".into(), weight: 0.31 },
+                Share { expert: "stack".into(), weight: 0.22 },
+            ],
+        }
+    }
+
+    #[test]
+    fn a_forecast_says_what_it_rests_on() {
+        assert_eq!(
+            forecast(Basis::Experts, 1.0).to_string(),
+            "At most 123.4 MetricsQPS within 4m, at quantile 0.9871. It is carried by regression (31 %), stack (22 %): what has lost \
+             least over the last days. Over the last day it lost 34 % less than persistence, and 98.9 % of its bounds held."
+        );
+        let start = Forecast { skill: None, ..forecast(Basis::Start, 0.083) };
+        assert_eq!(
+            start.to_string(),
+            "At most 123.4 MetricsQPS within 4m, at quantile 0.9871. There is too little history for more than a wide margin. It \
+             counts by 8 %, since it has seen 2h and a day makes it count fully."
+        );
+        let worse = Forecast { skill: Some(-0.4), ..forecast(Basis::Persistence, 1.0) };
+        assert!(worse.to_string().contains("lost 40 % more than persistence"), "{worse}");
     }
 }
