@@ -13,6 +13,9 @@ use crate::units::{Span, Time};
 /// Most classes whose rates are kept: light, middling and heavy requests. 28 days of minutes then take 484 KB.
 pub const MOST_COLUMNS: usize = 3;
 
+/// Steps that memory is taken for at a time: a day of minutes.
+const GROWTH: usize = 1440;
+
 /// Schema of a stored series.
 pub const SERIES_SCHEMA: u32 = 1;
 
@@ -135,6 +138,12 @@ impl Series {
             self.rates.drain(..self.columns);
             self.floors.pop_front();
             self.first += 1;
+        }
+        if self.floors.len() == self.floors.capacity() {
+            // By the day, and not to twice as much as there is.
+            let more = (self.capacity - self.len()).min(GROWTH);
+            self.floors.reserve_exact(more);
+            self.rates.reserve_exact(more * self.columns);
         }
         // What is not a rate was none.
         let step = step.filter(|step| {
