@@ -207,8 +207,14 @@ impl World {
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&board), clock.clone()));
         let key = ObjectKey::new("shop", "shop");
         let names = PodNames::Known(BTreeSet::from(["shop-0".to_owned()]));
-        let pods =
-            watch::channel(QueriedPods { names, warming: 0, replicas: Some(1), cpu: PodCpu::default() }).1;
+        let pods = watch::channel(QueriedPods {
+            names,
+            warming: 0,
+            replicas: Some(1),
+            cpu: PodCpu::default(),
+            target: None,
+        })
+        .1;
         let endpoint = Endpoint::parse(&format!("http://{}", server.address)).unwrap();
         let object = Object {
             key: key.clone(),

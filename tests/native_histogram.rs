@@ -293,7 +293,14 @@ async fn told_by_a_server(program: &Path, executable: &PathBuf) -> Result<(), Fa
     let edges = [0.0625, 0.25, 1.0];
     let spec = spec("native_seconds", &edges);
     let names = PodNames::Known(BTreeSet::from(["pod-0".to_owned()]));
-    let pods = watch::channel(QueriedPods { names, warming: 0, replicas: Some(1), cpu: PodCpu::default() }).1;
+    let pods = watch::channel(QueriedPods {
+        names,
+        warming: 0,
+        replicas: Some(1),
+        cpu: PodCpu::default(),
+        target: None,
+    })
+    .1;
     let telemetry = Arc::new(Telemetry::new(Arc::new(Board::default()), Clock::system()));
     let mut collector = ServerCollector::new(
         ObjectKey::new("shop", "shop"),

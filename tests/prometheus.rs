@@ -357,8 +357,14 @@ async fn told_in_parts(executable: &PathBuf) -> Result<(), Failed> {
         let mut load = load;
         load["histogram"] = "prometheus_http_request_duration_seconds".into();
         let query = Query::new(&serde_json::from_value(load).unwrap());
-        let pods =
-            watch::channel(QueriedPods { names, warming: 0, replicas: None, cpu: PodCpu::default() }).1;
+        let pods = watch::channel(QueriedPods {
+            names,
+            warming: 0,
+            replicas: None,
+            cpu: PodCpu::default(),
+            target: None,
+        })
+        .1;
         let board = Arc::new(Board::default());
         let scraper = Scraper::new(Clock::system(), Arc::new(Telemetry::new(board, Clock::system())));
         let key = ObjectKey::new("shop", "prometheus");

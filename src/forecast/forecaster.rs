@@ -425,6 +425,16 @@ impl Forecaster {
         super::plan::plan(&self.series, &self.weights, &self.settings.zone)
     }
 
+    /// Goes by another series from now on, with as many columns: it is as if it had lived through that one. How many of its steps are
+    /// known.
+    pub fn replace(&mut self, series: Series) -> usize {
+        if series.columns() == self.series.columns() {
+            let settings = self.settings.clone();
+            *self = Self::living(settings, series, &self.weights.clone(), self.per_pod);
+        }
+        self.series.levels(&self.weights).iter().flatten().count()
+    }
+
     /// Finds anew what all that is learned by regression has for coefficients. That happens by itself, as often as is needed; alone it
     /// is of use for measuring.
     pub fn refit(&mut self) {

@@ -164,6 +164,17 @@ impl Series {
         value.is_finite().then(|| Level { value, is_floor: self.floors[index] })
     }
 
+    /// Rates of step `number`, one a column, and whether there was at least so much; none where it is not known.
+    pub fn step_at(&self, number: i64) -> Option<([f64; MOST_COLUMNS], bool)> {
+        let index = usize::try_from(number - self.first).ok().filter(|index| *index < self.len())?;
+        let mut rates = [0.0; MOST_COLUMNS];
+        let range = index * self.columns..(index + 1) * self.columns;
+        for (rate, kept) in rates.iter_mut().zip(self.rates.range(range)) {
+            *rate = f64::from(*kept);
+        }
+        rates.iter().all(|rate| rate.is_finite()).then_some((rates, self.floors[index]))
+    }
+
     /// Levels of `count` steps from step `number` on, with one weight a column; none where they are not known.
     pub fn levels_from<'a>(
         &'a self,

@@ -97,6 +97,14 @@ impl Autoscaler {
         }
     }
 
+    /// Takes what somebody else knows of the past, as samples in the order of time: the forecast then rests on it where it has not been
+    /// there itself. To be called after the present was observed, since the past is weighed by it. How many steps it now knows.
+    pub fn remember(&mut self, past: &[Sample]) -> usize {
+        let Some(outlook) = &mut self.outlook else { return 0 };
+        let weighed = past.iter().filter_map(|sample| Some((sample.at, self.model.weigh(sample)?)));
+        outlook.remember(weighed)
+    }
+
     /// What is to be kept, so that another can take it up.
     pub fn history(&self) -> Option<&Series> {
         self.outlook.as_ref().and_then(Outlook::history)

@@ -195,7 +195,7 @@ impl Outlook {
         }
         self.folded.observe(load);
         // A sample tells of the window that ends with it.
-        let number = (at - Span::from_nanos(1)).as_nanos().div_euclid(self.step.as_nanos());
+        let number = self.number(at);
         if self.open.as_ref().is_some_and(|open| open.number < number) {
             self.close();
         }
@@ -215,6 +215,11 @@ impl Outlook {
         // Noise is no peak.
         open.most = open.most.max(load.metricsqps.get() - 2.0 * load.standard_error.get());
         open.is_floor |= !load.congestion.is_empty();
+    }
+
+    /// The step that a window which ends at `at` lies in.
+    fn number(&self, at: Time) -> i64 {
+        (at - Span::from_nanos(1)).as_nanos().div_euclid(self.step.as_nanos())
     }
 
     fn weigh(&mut self) {
@@ -237,6 +242,34 @@ impl Outlook {
                 });
             }
         }
+    }
+
+    /// Takes loads of the past, in the order of time, for steps that it does not know itself. How many it then knows.
+    pub(super) fn remember(&mut self, past: impl Iterator<Item = (Time, Load)>) -> usize {
+        let Some(mut forecaster) = self.forecaster.take() else { return 0 };
+        let lived = forecaster.series();
+        let mut series = Series::new(self.step, lived.columns(), forecaster.settings().memory);
+        let columns = lived.columns();
+        let mut lived_steps = (lived.first()..lived.end()).peekable();
+        let live = |series: &mut Series, number: i64| {
+            if let Some((rates, is_floor)) = lived.step_at(number) {
+                series.push(number, Some(Step { rates: &rates[..columns], is_floor }));
+            }
+        };
+        for (at, load) in past {
+            let number = self.number(at);
+            while let Some(number) = lived_steps.next_if(|lived| *lived < number) {
+                live(&mut series, number);
+            }
+            if lived.step_at(number).is_none() {
+                let rates = self.folded.rates(&load);
+                series.push(number, Some(Step { rates: &rates[..columns], is_floor: false }));
+            }
+        }
+        lived_steps.for_each(|number| live(&mut series, number));
+        let known = forecaster.replace(series);
+        self.forecaster = Some(forecaster);
+        known
     }
 
     fn close(&mut self) {

@@ -30,6 +30,7 @@ pub(crate) struct Prometheus {
     _scratch: TempDir,
 }
 
+#[allow(dead_code, reason = "no suite uses all of it")]
 impl Prometheus {
     /// Starts one that scrapes nothing.
     pub(crate) fn start(executable: &PathBuf) -> Self {
@@ -39,11 +40,28 @@ impl Prometheus {
     /// Starts one with these entries in its `scrape_configs`, in which `SELF` stands for its own address.
     pub(crate) fn start_with(executable: &PathBuf, scrapes: &str) -> Self {
         // The port is free when it is chosen; should another process take it meanwhile, the next is tried.
-        (0..5).find_map(|_| Self::try_start(executable, scrapes)).expect("prometheus does not start")
+        (0..5).find_map(|_| Self::try_start(executable, scrapes, "")).expect("prometheus does not start")
     }
 
-    fn try_start(executable: &PathBuf, scrapes: &str) -> Option<Self> {
+    /// Starts one that scrapes nothing and has this past, in the OpenMetrics format.
+    pub(crate) fn start_with_past(executable: &PathBuf, past: &str) -> Self {
+        (0..5).find_map(|_| Self::try_start(executable, "", past)).expect("prometheus does not start")
+    }
+
+    fn try_start(executable: &PathBuf, scrapes: &str, past: &str) -> Option<Self> {
         let scratch = tempfile::tempdir().unwrap();
+        if !past.is_empty() {
+            let file = scratch.path().join("past.om");
+            std::fs::write(&file, past).unwrap();
+            let made = Command::new(executable.with_file_name("promtool"))
+                .args(["tsdb", "create-blocks-from", "openmetrics"])
+                .arg(&file)
+                .arg(scratch.path().join("data"))
+                .stdout(Stdio::null())
+                .status()
+                .unwrap();
+            assert!(made.success(), "promtool makes no blocks");
+        }
         let config = scratch.path().join("prometheus.yml");
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let scrapes = scrapes.replace("SELF", &address.to_string());

@@ -17,6 +17,7 @@ mod native;
 mod page;
 #[cfg(test)]
 mod parity;
+mod past;
 pub mod prometheus;
 mod promql;
 mod protobuf;
@@ -28,6 +29,7 @@ pub use collector::{
 pub use fetch::{Content, FetchError, Fetcher, Format, MAX_PAGE_BYTES, MAX_PAGE_TIME, Page};
 pub use native::{MAX_BUCKETS, NativeError};
 pub use page::{MAX_HISTOGRAMS, MAX_SERIES, PageError, Query};
+pub(crate) use past::Past;
 pub use promql::PodNames;
 pub use protobuf::{Broken, BrokenFault, MAX_METRIC_BYTES};
 pub use queried::{PodsCpu, QueriedError, QueriedPods, ServerCollector};

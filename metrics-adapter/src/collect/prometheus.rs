@@ -25,7 +25,10 @@ pub const MAX_ANSWER_SERIES: usize = 10_000;
 
 /// The operator's address of a metrics server: its URL up to `/api/v1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint(Uri);
+pub struct Endpoint {
+    query: Uri,
+    range: Uri,
+}
 
 /// An address that cannot be used. It is not repeated: there may be a password in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -121,11 +124,21 @@ pub struct Bucket {
     pub count: f64,
 }
 
+/// A series over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    /// Its labels.
+    pub labels: Labels,
+    /// Instants and values, oldest first. What is not a number is left out.
+    pub points: Vec<(Time, f64)>,
+}
+
 /// Asks one server. Keeps connections open between queries; clones share them.
 #[derive(Debug, Clone)]
 pub struct Api {
     client: Client<HttpConnector, Full<Bytes>>,
     query: Uri,
+    range: Uri,
     clock: Clock,
     patience: Duration,
 }
@@ -150,7 +163,8 @@ impl Endpoint {
             return Err(EndpointError::Url);
         }
         let base = url.trim_end_matches('/');
-        format!("{base}/api/v1/query").parse().map(Self).map_err(|_| EndpointError::Url)
+        let below = |path| format!("{base}/api/v1/{path}").parse().map_err(|_| EndpointError::Url);
+        Ok(Self { query: below("query")?, range: below("query_range")? })
     }
 }
 
@@ -158,7 +172,8 @@ impl Api {
     /// For a server that is waited for as long as `patience` on `clock`, and never longer than [`MAX_PAGE_TIME`] of the world.
     pub fn new(endpoint: &Endpoint, clock: Clock, patience: Span) -> Self {
         let patience = clock.in_world(patience).min(MAX_PAGE_TIME);
-        Self { client: fetch::client(patience), query: endpoint.0.clone(), clock, patience }
+        let Endpoint { query, range } = endpoint.clone();
+        Self { client: fetch::client(patience), query, range, clock, patience }
     }
 
     /// Evaluates a PromQL expression that gives an instant vector.
@@ -166,18 +181,41 @@ impl Api {
     /// # Errors
     /// When there is no answer within the limits, or none that can be used.
     pub async fn query(&self, expression: &str) -> Result<Answer, QueryError> {
-        let answer = tokio::time::timeout(self.patience, self.unlimited(expression));
+        let (json, at) = self.ask(&self.query, &[("query", expression)]).await?;
+        read(&json, at)
+    }
+
+    /// Evaluates a PromQL expression at `from` and every `step` after it, up to `to`.
+    ///
+    /// # Errors
+    /// When there is no answer within the limits, or none that can be used.
+    pub async fn query_range(
+        &self,
+        expression: &str,
+        from: Time,
+        to: Time,
+        step: Span,
+    ) -> Result<Vec<Track>, QueryError> {
+        let seconds = |span: Span| format!("{}.{:03}", span.as_millis() / 1000, span.as_millis() % 1000);
+        let (start, end) = (seconds(from - Time::EPOCH), seconds(to - Time::EPOCH));
+        let form = [("query", expression), ("start", &start), ("end", &end), ("step", &seconds(step))];
+        let (json, _) = self.ask(&self.range, &form).await?;
+        read_range(&json)
+    }
+
+    async fn ask(&self, uri: &Uri, form: &[(&str, &str)]) -> Result<(Vec<u8>, Time), QueryError> {
+        let answer = tokio::time::timeout(self.patience, self.unlimited(uri, form));
         answer.await.unwrap_or(Err(FetchError::Timeout(self.patience).into()))
     }
 
-    async fn unlimited(&self, expression: &str) -> Result<Answer, QueryError> {
+    async fn unlimited(&self, uri: &Uri, form: &[(&str, &str)]) -> Result<(Vec<u8>, Time), QueryError> {
         // Who asked is no longer there to hear a later answer.
         let timeout = format!("{}ms", self.patience.as_millis());
         let form = form_urlencoded::Serializer::new(String::new())
-            .append_pair("query", expression)
+            .extend_pairs(form)
             .append_pair("timeout", &timeout)
             .finish();
-        let request = Request::post(&self.query)
+        let request = Request::post(uri)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .header(ACCEPT_ENCODING, "gzip")
@@ -186,13 +224,13 @@ impl Api {
             .map_err(|_| FetchError::Unreachable)?;
         let response = self.client.request(request).await.map_err(|_| FetchError::Unreachable)?;
         let at = self.clock.now();
-        read(&fetch::body(response).await?, at)
+        Ok((fetch::body(response).await?, at))
     }
 }
 
 /// An answer, as the API writes it.
 fn read(json: &[u8], at: Time) -> Result<Answer, QueryError> {
-    let response: RawResponse = serde_json::from_slice(json).map_err(|_| QueryError::Malformed)?;
+    let response: RawResponse<RawSeries> = serde_json::from_slice(json).map_err(|_| QueryError::Malformed)?;
     if response.status != "success" || response.data.result_type != "vector" {
         return Err(QueryError::Malformed);
     }
@@ -204,19 +242,47 @@ fn read(json: &[u8], at: Time) -> Result<Answer, QueryError> {
     Ok(Answer { at, series, warned: !response.warnings.is_empty() })
 }
 
+/// The answer to a range query, as the API writes it.
+fn read_range(json: &[u8]) -> Result<Vec<Track>, QueryError> {
+    let response: RawResponse<RawTrack> = serde_json::from_slice(json).map_err(|_| QueryError::Malformed)?;
+    if response.status != "success" || response.data.result_type != "matrix" {
+        return Err(QueryError::Malformed);
+    }
+    let results = response.data.result;
+    if results.len() > MAX_ANSWER_SERIES {
+        return Err(QueryError::TooManySeries);
+    }
+    let track = |RawTrack { metric, values }: RawTrack| {
+        let points = values.into_iter().filter(|(_, Number(value))| !value.is_nan());
+        let at = |seconds: f64| Time::EPOCH + Span::from_secs_f64(seconds);
+        Track {
+            labels: metric,
+            points: points.map(|(seconds, Number(value))| (at(seconds), value)).collect(),
+        }
+    };
+    Ok(results.into_iter().map(track).collect())
+}
+
 #[derive(Deserialize)]
-struct RawResponse {
+struct RawTrack {
+    metric: Labels,
+    #[serde(default)]
+    values: Vec<(f64, Number)>,
+}
+
+#[derive(Deserialize)]
+struct RawResponse<T> {
     status: String,
-    data: RawData,
+    data: RawData<T>,
     #[serde(default)]
     warnings: Vec<de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawData {
+struct RawData<T> {
     result_type: String,
-    result: Vec<RawSeries>,
+    result: Vec<T>,
 }
 
 #[derive(Deserialize)]
@@ -319,6 +385,25 @@ mod tests {
     }
 
     #[test]
+    fn series_over_time_are_read() {
+        let matrix = |result: &str| {
+            let json =
+                format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{result}]}}}}"#);
+            read_range(json.as_bytes())
+        };
+        let tracks = matrix(
+            r#"{"metric":{"le":"1"},"values":[[60,"1.5"],[120.5,"NaN"],[180,"2"]]},{"metric":{},"histograms":[]}"#,
+        );
+        let points = vec![(Time::from_secs(60), 1.5), (Time::from_secs(180), 2.0)];
+        let labels = Labels::from([("le".to_owned(), "1".to_owned())]);
+        let empty = Track { labels: Labels::new(), points: vec![] };
+        assert_eq!(tracks, Ok(vec![Track { labels, points }, empty]));
+        assert_eq!(matrix(r#"{"metric":{},"values":[[1,2]]}"#), Err(QueryError::Malformed));
+        let vector = br#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+        assert_eq!(read_range(vector), Err(QueryError::Malformed));
+    }
+
+    #[test]
     fn nothing_is_an_answer_and_a_warning_is_noted() {
         let json = br#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["a store is gone"]}"#;
         let answer = read(json, Time::from_secs(7)).unwrap();
@@ -379,7 +464,7 @@ mod tests {
             ("http://127.0.0.1:9090/", "http://127.0.0.1:9090/api/v1/query"),
             ("http://mimir/prometheus/", "http://mimir/prometheus/api/v1/query"),
         ] {
-            assert_eq!(Endpoint::parse(url).unwrap().0.to_string(), query);
+            assert_eq!(Endpoint::parse(url).unwrap().query.to_string(), query);
         }
         for (url, error) in [
             ("prometheus:9090", EndpointError::Url),

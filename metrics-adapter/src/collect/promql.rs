@@ -85,6 +85,8 @@ pub enum PodNames {
     Known(BTreeSet<String>),
     /// Those with names such as the workload's controller gives.
     Of(ScaleTargetRef),
+    /// Both: for a past in which pods had other names.
+    Either(BTreeSet<String>, ScaleTargetRef),
 }
 
 impl PodNames {
@@ -92,6 +94,11 @@ impl PodNames {
     fn pattern(&self) -> String {
         match self {
             Self::Known(names) => any_of(names.iter().map(String::as_str)),
+            Self::Either(names, target) => {
+                let known = names.iter().map(|name| quote_regex(name));
+                let all: Vec<String> = known.chain([Self::Of(target.clone()).pattern()]).collect();
+                all.join("|")
+            }
             Self::Of(target) => {
                 let name = quote_regex(&target.name);
                 match target.kind.as_str() {
@@ -164,6 +171,12 @@ impl Workload<'_> {
             parts.push(part(Part::Offered, format!("sum({})", self.rate(&anywhere))));
         }
         parts.join(" or ")
+    }
+
+    /// Rates of the requests up to each bound, by `le` and the label that tells classes apart: what is asked of the past.
+    pub(super) fn past(&self, query: &Query) -> String {
+        let label = query.label.as_deref().map(|label| format!(", {}", name(label))).unwrap_or_default();
+        format!("sum by (le{label}) ({})", self.rate(&self.requests(&query.bucket, &query.matchers)))
     }
 
     /// The CPU of each pod, by `pod`.

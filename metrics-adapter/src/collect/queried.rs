@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll::load::{Group, HistogramRates, InFlight, Labels, Pods, ReadingError, SAMPLE_SCHEMA, Sample};
+use plimsoll::spec::ScaleTargetRef;
 use plimsoll::units::{Cores, Rate, Span, Time};
 use tokio::sync::watch;
 
@@ -27,6 +28,8 @@ pub struct QueriedPods {
     pub replicas: Option<u32>,
     /// CPU of each.
     pub cpu: PodCpu,
+    /// The workload, by whose name pods of the past are known; none where the past is not asked for.
+    pub target: Option<ScaleTargetRef>,
 }
 
 /// Why an answer makes no sample.
@@ -269,8 +272,8 @@ impl Told {
             }
             // Whether a pod that is not reached is starting or overwhelmed is not known. It counts as one that has not told its
             // load: nothing is lowered, and nothing is made up.
-            PodNames::Of(_) if reached => (up.saturating_add(down), pods.warming, 0),
-            PodNames::Of(_) => (telling, pods.warming, 0),
+            PodNames::Of(_) | PodNames::Either(..) if reached => (up.saturating_add(down), pods.warming, 0),
+            PodNames::Of(_) | PodNames::Either(..) => (telling, pods.warming, 0),
         };
         let rate = |what, value: f64| Rate::new(value).map_err(|_| ReadingError::Value { what, value });
         let in_flight = self.in_flight.map(|now| {
@@ -348,7 +351,11 @@ fn cumulative(histogram: &Histogram) -> Vec<(f64, f64)> {
 }
 
 /// Rates by bucket, of rates up to each bound.
-fn rates(class: Labels, buckets: &[(f64, f64)], busy: Option<f64>) -> Result<HistogramRates, ReadingError> {
+pub(super) fn rates(
+    class: Labels,
+    buckets: &[(f64, f64)],
+    busy: Option<f64>,
+) -> Result<HistogramRates, ReadingError> {
     let checked = |what, value: f64| Rate::new(value).map_err(|_| ReadingError::Value { what, value });
     let le = buckets.iter().map(|(le, _)| *le).filter(|le| *le != f64::INFINITY).collect();
     let mut below = 0.0f64;
@@ -395,13 +402,14 @@ mod tests {
 
     fn known(names: &[&str]) -> QueriedPods {
         let names = PodNames::Known(names.iter().map(|name| (*name).to_owned()).collect());
-        QueriedPods { names, warming: 1, replicas: Some(7), cpu: PodCpu::default() }
+        QueriedPods { names, warming: 1, replicas: Some(7), cpu: PodCpu::default(), target: None }
     }
 
     fn unknown() -> QueriedPods {
         let target =
             ScaleTargetRef { api_version: "apps/v1".into(), kind: "Deployment".into(), name: "a".into() };
-        QueriedPods { names: PodNames::Of(target), warming: 0, replicas: None, cpu: PodCpu::default() }
+        let names = PodNames::Of(target);
+        QueriedPods { names, warming: 0, replicas: None, cpu: PodCpu::default(), target: None }
     }
 
     fn sample(series: Vec<Series>, pods: &QueriedPods) -> Result<Sample, QueriedError> {

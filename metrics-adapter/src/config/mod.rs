@@ -82,7 +82,7 @@ impl Configured {
             ConfiguredSource::Pods { targets, .. } => Some(targets.ready.len()),
             ConfiguredSource::Server { pods, .. } => match &pods.names {
                 PodNames::Known(names) => Some(names.len()),
-                PodNames::Of(_) => None,
+                PodNames::Of(_) | PodNames::Either(..) => None,
             },
         }
     }
@@ -350,9 +350,10 @@ fn source(
             let message = format!("no StaticTargets says where the pods of {key} are");
             Err(document.problem("metadata.name", message))
         }
-        (Wanted::Server { server, .. }, Some((_, Known::Names(names, cpu)))) => {
+        (Wanted::Server { server, target }, Some((_, Known::Names(names, cpu)))) => {
             let replicas = u32::try_from(names.len()).ok();
-            let pods = QueriedPods { names: PodNames::Known(names), warming: 0, replicas, cpu };
+            let names = PodNames::Known(names);
+            let pods = QueriedPods { names, warming: 0, replicas, cpu, target: Some(target) };
             Ok(ConfiguredSource::Server { pods, server })
         }
         (Wanted::Server { .. }, Some((document, Known::Pages { .. }))) => {
@@ -361,7 +362,8 @@ fn source(
         }
         (Wanted::Server { server, target }, None) => {
             let cpu = PodCpu::default();
-            let pods = QueriedPods { names: PodNames::Of(target), warming: 0, replicas: None, cpu };
+            let names = PodNames::Of(target.clone());
+            let pods = QueriedPods { names, warming: 0, replicas: None, cpu, target: Some(target) };
             Ok(ConfiguredSource::Server { pods, server })
         }
     }

@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use plimsoll::forecast::Series;
 use plimsoll::load::Sample;
 use plimsoll::scale::Autoscaler;
 use plimsoll::spec::Checked;
 use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::board::{Board, Cell, ObjectKey};
 use crate::collect::prometheus::Endpoint;
-use crate::collect::{Collector, PodsCpu, QueriedPods, Query, Scraper, ServerCollector, Targets};
+use crate::collect::{
+    Collector, Past, PodNames, PodsCpu, QueriedError, QueriedPods, Query, Scraper, ServerCollector, Targets,
+};
 use crate::engine::state::StateFile;
 use crate::ops::Readiness;
 use crate::stop::Stop;
@@ -111,7 +115,25 @@ pub struct Engine {
     readiness: Readiness,
     state: Option<StateFile>,
     kept_at: Time,
+    past: Recollection,
 }
+
+/// What a metrics server knows of the time before.
+#[derive(Debug)]
+enum Recollection {
+    /// Nobody knows it, or it is known.
+    Over,
+    /// It is asked for when there is a load to compare it with, and not before this instant.
+    Due(Past, Time),
+    /// It is being read.
+    Reading(Past, JoinHandle<Result<Vec<Sample>, QueriedError>>),
+}
+
+/// Time between two tries to read the past.
+const RETRY: Span = Span::from_secs(600);
+
+/// How far back the past is read: as far as a forecast looks.
+const MEMORY: Span = Span::from_secs(28 * 86_400);
 
 /// Time between two writes of what was learned.
 const KEEP_EVERY: Span = Span::from_secs(600);
@@ -127,6 +149,7 @@ impl Engine {
         state_dir: Option<&Path>,
     ) -> Self {
         let Object { key, spec, query, source } = object;
+        let past = Recollection::of(&key, &query, &source, &scraper);
         let collector = Collecting::new(&key, query, spec.interval, source, &scraper);
         let cell = board.cell(&key);
         let mut autoscaler = Autoscaler::new(spec);
@@ -140,7 +163,7 @@ impl Engine {
             Some(Ok(None)) | None => {}
         }
         let kept_at = scraper.clock.now();
-        Self { key, autoscaler, collector, scraper, cell, readiness, state, kept_at }
+        Self { key, autoscaler, collector, scraper, cell, readiness, state, kept_at, past }
     }
 
     /// Works until it is told to stop.
@@ -157,6 +180,38 @@ impl Engine {
             () = stop.told() => {}
         }
         self.keep().await;
+    }
+
+    /// Reads the past beside the present, once, and takes it up when it is there.
+    async fn recollect(&mut self) {
+        let now = self.scraper.clock.now();
+        self.past = match std::mem::replace(&mut self.past, Recollection::Over) {
+            Recollection::Due(past, at) if at <= now => match self.autoscaler.history().map(Series::step) {
+                Some(step) => {
+                    let asking = past.clone();
+                    // Each answer is of a whole step.
+                    let end = now - Span::from_nanos((now - Time::EPOCH).as_nanos() % step.as_nanos());
+                    let reading = tokio::spawn(async move { asking.samples(end - MEMORY, end, step).await });
+                    Recollection::Reading(past, reading)
+                }
+                None => Recollection::Due(past, at),
+            },
+            Recollection::Reading(past, reading) if reading.is_finished() => match reading.await {
+                Ok(Ok(samples)) => {
+                    let known = self.autoscaler.remember(&samples);
+                    tracing::info!(object = %self.key, minutes = known, "history is read from the metrics server");
+                    Recollection::Over
+                }
+                Ok(Err(error)) => {
+                    let reason = error.reason();
+                    tracing::warn!(object = %self.key, reason, %error, "the metrics server does not tell the past");
+                    Recollection::Due(past, now + RETRY)
+                }
+                // It panicked, which is said already.
+                Err(_) => Recollection::Over,
+            },
+            other => other,
+        };
     }
 
     /// Keeps what was learned.
@@ -178,6 +233,7 @@ impl Engine {
         {
             tracing::warn!(object = %self.key, %error, "the sample is left aside");
         }
+        self.recollect().await;
         let now = self.scraper.clock.now();
         let decision = self.autoscaler.decide(now);
         tracing::debug!(object = %self.key, ?decision.outcome, "decided");
@@ -187,5 +243,22 @@ impl Engine {
         if now - self.kept_at >= KEEP_EVERY {
             self.keep().await;
         }
+    }
+}
+
+impl Recollection {
+    /// What the workload's source may know of the time before.
+    fn of(key: &ObjectKey, query: &Query, source: &Source, scraper: &Scraper) -> Self {
+        let Source::Server { pods, server } = source else { return Self::Over };
+        let pods = pods.borrow();
+        let names = match (&pods.names, &pods.target) {
+            (_, None) => return Self::Over,
+            (PodNames::Known(names), Some(target)) => PodNames::Either(names.clone(), target.clone()),
+            (names, Some(_)) => names.clone(),
+        };
+        let Server { endpoint, window } = server;
+        let clock = scraper.clock.clone();
+        let past = Past::new(key.namespace.clone(), query.clone(), *window, endpoint, names, clock);
+        Self::Due(past, Time::EPOCH)
     }
 }

@@ -214,6 +214,25 @@ impl LoadModel {
         Ok(load)
     }
 
+    /// The load that a sample of the past shows, as requests are weighed now; nothing is learned from it. None where nothing is weighed
+    /// yet, or the sample shows none.
+    pub fn weigh(&self, sample: &Sample) -> Option<Load> {
+        let (weights, source) = match &self.weighing {
+            Weighing::Given(weights) => (weights.clone(), WeightsInForce::Given),
+            Weighing::Fitted(_) => {
+                let InForce { weights, source } = self.learner.as_ref()?.in_force();
+                (weights, source)
+            }
+        };
+        let load = Load::of(sample, &weights, self.cost()).ok()?;
+        // Where all requests weigh alike, they cost what the mean one does at present.
+        let metricsqps = match (source, self.cost()) {
+            (WeightsInForce::CpuPerRequest, Some(cost)) => MetricsQps::saturating(load.offered.get() * cost),
+            _ => load.metricsqps,
+        };
+        Some(Load { metricsqps, weights: source, ..load })
+    }
+
     /// Whether the sample's window begins after the last one that was learned from. Windows that overlap tell the same twice.
     fn is_new_evidence(&mut self, sample: &Sample) -> bool {
         let is_new = is_after(self.evidence_until, sample);
