@@ -54,6 +54,7 @@ fn decision(outcome: Outcome) -> Decision {
             source: CapacitySource::Given,
         }),
         evidence: Some(Evidence { sampled_at: SAMPLED, pods: Pods::default() }),
+        learned: None,
         forecast: None,
         lead_time: None,
         short_time: plimsoll::scale::ShortTime::default(),

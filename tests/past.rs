@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use plimsoll::forecast::Series;
+use plimsoll::scale::Checkpoint;
 use plimsoll::spec::{ScaleTargetRef, Spec};
 use plimsoll::units::{Span, Time};
 use plimsoll_adapter::board::{Board, ObjectKey};
@@ -132,8 +132,8 @@ async fn begins(executable: &PathBuf) -> Result<(), Failed> {
 
     stopper.stop();
     running.await?;
-    let file = std::fs::read(kept.path().join("shop_checkout.history.json"))?;
-    let series: Series = serde_json::from_slice(&file)?;
+    let file = std::fs::read(kept.path().join("shop_checkout.state.json"))?;
+    let series = serde_json::from_slice::<Checkpoint>(&file)?.history.unwrap();
     let weights = [1.0, 10.0];
     let (mut known, mut right) = (0, 0);
     for number in series.first()..series.end() {

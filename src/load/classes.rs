@@ -5,12 +5,14 @@
 //! other values share theirs. What is not a request but is paid for all the same, such as tokens, is a column of its own
 //! after the classes.
 
+use serde::{Deserialize, Serialize};
+
 use super::edges::Edges;
 use super::sample::Group;
 
 /// How requests are sorted into classes. Columns are the classes, value by value and within each by duration, then the work
 /// if there is any.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Classes {
     edges: Edges,
     by: Option<ByLabel>,
@@ -18,7 +20,7 @@ pub struct Classes {
 }
 
 /// Classes by the value of a label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByLabel {
     /// The label's name.
     pub label: String,

@@ -6,6 +6,8 @@
 //! sum demands. The edges that cut are reported, since a 10 ms edge in a bucket that begins at 0 and ends at
 //! 100 ms is a guess.
 
+use serde::{Deserialize, Serialize};
+
 use super::sample::HistogramRates;
 
 /// Most edges that a user may give: beyond it a histogram's own buckets run out.
@@ -13,7 +15,8 @@ const MAX_EDGES: usize = 64;
 
 /// The upper edges of all duration classes but the last, in seconds: positive, finite, ascending. A class holds
 /// `lower < d <= upper`, as Prometheus' `le` does.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<f64>")]
 pub struct Edges(Vec<f64>);
 
 /// Edges that no classes can be made of.
@@ -28,6 +31,14 @@ pub enum EdgesError {
     /// More edges than any histogram could serve.
     #[error("{0} edges are too many: give at most {MAX_EDGES}")]
     TooMany(usize),
+}
+
+impl TryFrom<Vec<f64>> for Edges {
+    type Error = EdgesError;
+
+    fn try_from(edges: Vec<f64>) -> Result<Self, EdgesError> {
+        Self::new(edges)
+    }
 }
 
 impl Edges {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::sample::Sample;
 use crate::units::{Span, Time};
 
@@ -21,7 +23,7 @@ const DAY: Span = Span::from_secs(86_400);
 const HALF_LIFE: f64 = 1000.0;
 
 /// Time spent under each value of one label.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LabelValues {
     label: String,
     most: usize,

@@ -132,6 +132,11 @@ impl LatencyCapacity {
         Self { objective, bins: BTreeMap::new(), last: None, known: None }
     }
 
+    /// What it is learned for.
+    pub fn objective(&self) -> LatencyObjective {
+        self.objective
+    }
+
     /// Learns from a sample and the load that it shows. Requests that were turned away, or wait in a queue that grows, are
     /// late. One with too few requests, or with pods whose load is inferred, tells nothing.
     pub fn observe(&mut self, sample: &Sample, load: &Load) {

@@ -1,5 +1,7 @@
 //! What learns from a workload's CPU: the fit, the weights that came of it, and how far CPU bears them out now.
 
+use serde::{Deserialize, Serialize};
+
 use super::borne_out::{BorneOut, Durations};
 use super::classes::{ByLabel, Classes};
 use super::edges::Edges;
@@ -52,7 +54,7 @@ const BEYOND_EDGES: f64 = 0.2;
 /// Durations shorter than this are zero: the first bucket of native histograms.
 const LEAST_EDGE: f64 = 1e-6;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Learner {
     /// Of the fit.
     classes: Classes,
@@ -97,7 +99,7 @@ pub(super) struct Trust {
 }
 
 /// Windows added up.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Sums {
     requests: f64,
     /// Core-seconds, pod-seconds, and core-seconds that classes explain.
@@ -173,6 +175,11 @@ impl Learner {
             edges_are_given: true,
             busy: 0,
         }
+    }
+
+    /// Whether its parts fit together: one that was written down may have been damaged.
+    pub(super) fn is_sound(&self) -> bool {
+        self.fit.costs().len() == self.classes.columns()
     }
 
     /// The fit's classes.

@@ -3,6 +3,8 @@
 //! At most one version a day, and none that does not predict better than the one before it; should the one before predict
 //! better after all, it comes back.
 
+use serde::{Deserialize, Serialize};
+
 use super::fit::{Cost, Errors, FitReport, FitSample};
 use super::weights::Weights;
 use crate::units::{Span, Time};
@@ -23,7 +25,7 @@ const WORTH_A_CHANGE: f64 = 0.98;
 const HALF_LIFE: f64 = 1000.0;
 
 /// Weights that were published.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {
     /// From 1 on, one more each time weights change.
     pub number: u32,
@@ -46,7 +48,7 @@ impl Version {
 }
 
 /// The version in force and the one before it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Versions {
     current: Option<(Version, Errors)>,
     /// Of the fit as it is, over the samples that the current one was scored on.

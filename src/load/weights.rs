@@ -1,5 +1,7 @@
 //! What a request of each duration class costs, relative to a request of weight 1.
 
+use serde::{Deserialize, Serialize};
+
 use super::classes::Classes;
 
 /// Largest weight that is taken for meant: a request that costs a million others is a batch job.
@@ -9,7 +11,8 @@ pub const MAX_WEIGHT: f64 = 1e6;
 ///
 /// Typed by hand CudgX's five are the customary start: 0.1 below 10 ms, 0.5 below 50 ms, 2 below 100 ms, 4 below 500 ms,
 /// else 8. Fitted ones are in units of the workload's mean request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Weights {
     classes: Classes,
     weights: Vec<f64>,
@@ -32,6 +35,21 @@ pub enum WeightsError {
     /// No class weighs anything.
     #[error("at least one weight must be above zero")]
     AllZero,
+}
+
+/// Weights as they were written down.
+#[derive(Deserialize)]
+struct Stored {
+    classes: Classes,
+    weights: Vec<f64>,
+}
+
+impl TryFrom<Stored> for Weights {
+    type Error = WeightsError;
+
+    fn try_from(Stored { classes, weights }: Stored) -> Result<Self, WeightsError> {
+        Self::new(classes, &weights)
+    }
 }
 
 impl Weights {

@@ -9,9 +9,10 @@ use crate::load::{CpuCost, Group, LatencyCapacity, Load, LoadModel, SAMPLE_SCHEM
 use crate::spec::{CapacityTarget, Checked, Mode};
 use crate::units::{MetricsQps, Span, Time};
 
+use super::checkpoint::{CHECKPOINT_SCHEMA, Checkpoint};
 use super::decision::{
-    Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence, NoOpinion, Outcome, Step,
-    StepKind,
+    Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence, Learned, NoOpinion, Outcome,
+    Step, StepKind,
 };
 
 /// Intervals after which a sample no longer speaks for the present.
@@ -88,6 +89,37 @@ impl Autoscaler {
             known_until: None,
             hold_until: None,
         }
+    }
+
+    /// What it has learned, to be kept over a restart.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            schema: CHECKPOINT_SCHEMA,
+            model: self.model.clone(),
+            latency: self.latency.clone(),
+            history: self.history().cloned(),
+        }
+    }
+
+    /// Goes on with what an earlier one has learned. Each part counts if it is of the same kind as this one's: weights that were
+    /// learned otherwise, another latency objective, or another step are left aside. Whether all of it counts.
+    pub fn resume(&mut self, checkpoint: Checkpoint) -> bool {
+        let Checkpoint { schema, model, latency, history } = checkpoint;
+        if schema != CHECKPOINT_SCHEMA {
+            return false;
+        }
+        let mut is_whole = self.model.take_up(model);
+        if let (Some(own), Some(earlier)) = (&mut self.latency, latency) {
+            let fits = own.objective() == earlier.objective();
+            if fits {
+                *own = earlier;
+            }
+            is_whole &= fits;
+        }
+        if let Some(history) = history {
+            self.take_up(history);
+        }
+        is_whole
     }
 
     /// Takes up history that was kept, as if it had lived through it. It counts if its steps and columns are those of what comes.
@@ -257,11 +289,23 @@ impl Autoscaler {
             max_replicas: self.spec.max_replicas,
             capacity: self.newest.as_ref().and_then(|o| o.capacity.clone().ok()).or_else(|| self.given()),
             evidence: self.newest.as_ref().map(|o| o.evidence),
+            learned: self.learned(),
             forecast,
             lead_time: self.lead_time(),
             short_time: self.account.short,
             outcome,
         }
+    }
+
+    fn learned(&self) -> Option<Learned> {
+        let version = self.model.version()?;
+        Some(Learned {
+            version: version.number,
+            since: version.since,
+            unit_core_seconds: version.unit,
+            scores: version.report.scores,
+            drift_since: self.model.drift_since(),
+        })
     }
 
     fn lead_time(&self) -> Option<LeadTime> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::lead_time::LeadTime;
 use super::short_time::ShortTime;
 use crate::forecast::Forecast;
-use crate::load::{Congestion, Load, Pods, Unknown};
+use crate::load::{Congestion, Load, Pods, Scores, Unknown};
 use crate::spec::Mode;
 use crate::units::{MetricsQps, Span, Time};
 
@@ -32,6 +32,9 @@ pub struct Decision {
     pub capacity: Option<Capacity>,
     /// The newest sample, if there ever was one.
     pub evidence: Option<Evidence>,
+    /// What was learned of requests' costs, once weights have been published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<Learned>,
     /// What is said of the time to come; none while there is nothing to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
@@ -43,6 +46,23 @@ pub struct Decision {
     pub short_time: ShortTime,
     /// The replicas, or why there is no opinion.
     pub outcome: Outcome,
+}
+
+/// Weights that were learned from CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Learned {
+    /// Number of the version, from 1 on.
+    pub version: u32,
+    /// When it came into force.
+    pub since: Time,
+    /// Core-seconds that 1 MetricsQPS stands for: the same in all versions.
+    pub unit_core_seconds: f64,
+    /// How well CPU was predicted before the version was published, by it and by what it had to beat.
+    pub scores: Scores,
+    /// Since when requests have cost other than when it was learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_since: Option<Time>,
 }
 
 /// What one ready pod should carry, and who says so.

@@ -6,6 +6,7 @@
 //! own, [`Outcome::NoOpinion`]: an error holds the replicas, a zero would lose them.
 
 mod autoscaler;
+mod checkpoint;
 mod decision;
 mod event_floor;
 mod lead_time;
@@ -13,9 +14,10 @@ mod outlook;
 mod short_time;
 
 pub use autoscaler::{Autoscaler, ObserveError};
+pub use checkpoint::{CHECKPOINT_SCHEMA, Checkpoint};
 pub use decision::{
-    Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence, NoOpinion, Outcome, Step,
-    StepKind,
+    Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence, Learned, NoOpinion, Outcome,
+    Step, StepKind,
 };
 pub use lead_time::{LeadTime, StartUp};
 pub use short_time::ShortTime;

@@ -155,11 +155,15 @@ impl Engine {
         let mut autoscaler = Autoscaler::new(spec);
         let state = state_dir.map(|dir| StateFile::of(dir, &key));
         match state.as_ref().map(StateFile::read) {
-            Some(Ok(Some(history))) => {
-                tracing::info!(object = %key, steps = history.len(), "history is taken up");
-                autoscaler.take_up(history);
+            Some(Ok(Some(checkpoint))) => {
+                let minutes = checkpoint.history.as_ref().map_or(0, Series::len);
+                if autoscaler.resume(checkpoint) {
+                    tracing::info!(object = %key, minutes, "what was learned before is taken up");
+                } else {
+                    tracing::warn!(object = %key, minutes, "the spec has changed: part of what was learned before is left aside");
+                }
             }
-            Some(Err(error)) => tracing::warn!(object = %key, %error, "the forecast begins anew"),
+            Some(Err(error)) => tracing::warn!(object = %key, %error, "everything is learned anew"),
             Some(Ok(None)) | None => {}
         }
         let kept_at = scraper.clock.now();
@@ -217,10 +221,9 @@ impl Engine {
     /// Keeps what was learned.
     async fn keep(&mut self) {
         self.kept_at = self.scraper.clock.now();
-        let (Some(file), Some(history)) = (self.state.clone(), self.autoscaler.history().cloned()) else {
-            return;
-        };
-        let kept = tokio::task::spawn_blocking(move || file.write(&history)).await;
+        let Some(file) = self.state.clone() else { return };
+        let checkpoint = self.autoscaler.checkpoint();
+        let kept = tokio::task::spawn_blocking(move || file.write(&checkpoint)).await;
         if let Ok(Err(error)) = kept {
             tracing::warn!(object = %self.key, %error, "what was learned is not kept");
         }

@@ -1,19 +1,19 @@
-//! What an engine has learned of its workload's load, kept on disk so that a restart forgets nothing.
+//! What an engine has learned of its workload, kept on disk so that a restart forgets nothing.
 //!
-//! Without it a forecast begins anew with every start: it would be a day before it counts fully again. A file that cannot be read or
+//! Without it weights, their unit and the forecast begin anew with every start: half an hour, and a day, until they count fully again. A file that cannot be read or
 //! written is no reason to stop: it is said, and the engine goes on without.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use plimsoll::forecast::Series;
+use plimsoll::scale::Checkpoint;
 
 use crate::board::ObjectKey;
 
 /// Largest file that is read: 28 days of minutes take some 2 MB.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// Where one object's history is kept.
+/// Where what is known of one object is kept.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
     path: PathBuf,
@@ -32,9 +32,9 @@ pub struct StateError {
 enum Problem {
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("not a history that this version wrote: {0}")]
+    #[error("not what this version wrote: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("{0} bytes, and a history has {MOST_BYTES} at most")]
+    #[error("{0} bytes, where {MOST_BYTES} are the most")]
     TooLarge(u64),
 }
 
@@ -42,12 +42,12 @@ impl StateFile {
     /// The object's file in `dir`.
     pub(super) fn of(dir: &Path, key: &ObjectKey) -> Self {
         // Neither a namespace nor a name has an underscore, or anything that a path would take for a separator.
-        Self { path: dir.join(format!("{}_{}.history.json", key.namespace, key.name)) }
+        Self { path: dir.join(format!("{}_{}.state.json", key.namespace, key.name)) }
     }
 
     /// What was kept; none if nothing was.
-    pub(super) fn read(&self) -> Result<Option<Series>, StateError> {
-        let read = || -> Result<Option<Series>, Problem> {
+    pub(super) fn read(&self) -> Result<Option<Checkpoint>, StateError> {
+        let read = || -> Result<Option<Checkpoint>, Problem> {
             let size = match std::fs::metadata(&self.path) {
                 Ok(metadata) => metadata.len(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -61,12 +61,12 @@ impl StateFile {
         read().map_err(|problem| self.error(problem))
     }
 
-    /// Keeps a history in place of the last one. Who is interrupted leaves the last one as it is.
-    pub(super) fn write(&self, series: &Series) -> Result<(), StateError> {
+    /// Keeps a checkpoint in place of the last one. Who is interrupted leaves the last one as it is.
+    pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let write = || -> Result<(), Problem> {
             let beside = self.path.with_extension("json.new");
             let mut file = std::fs::File::create(&beside)?;
-            file.write_all(&serde_json::to_vec(series)?)?;
+            file.write_all(&serde_json::to_vec(checkpoint)?)?;
             file.sync_all()?;
             Ok(std::fs::rename(&beside, &self.path)?)
         };
@@ -80,16 +80,19 @@ impl StateFile {
 
 #[cfg(test)]
 mod tests {
-    use plimsoll::forecast::Step;
+    use plimsoll::forecast::{Series, Step};
+    use plimsoll::load::{Fitting, LoadModel, Weighing};
+    use plimsoll::scale::CHECKPOINT_SCHEMA;
     use plimsoll::units::Span;
 
     use super::*;
 
-    fn history() -> Series {
+    fn checkpoint() -> Checkpoint {
         let mut series = Series::new(Span::from_secs(60), 2, Span::from_secs(3600));
         series.push(10, Some(Step { rates: &[1.5, 0.1], is_floor: false }));
         series.push(12, Some(Step { rates: &[2.5, 0.2], is_floor: true }));
-        series
+        let model = LoadModel::new(Weighing::Fitted(Fitting::default()));
+        Checkpoint { schema: CHECKPOINT_SCHEMA, model, latency: None, history: Some(series) }
     }
 
     #[test]
@@ -97,20 +100,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"));
         assert!(file.read().unwrap().is_none());
-        file.write(&history()).unwrap();
+        file.write(&checkpoint()).unwrap();
         let read = file.read().unwrap().unwrap();
-        assert_eq!(read.levels(&[1.0, 1.0]), history().levels(&[1.0, 1.0]));
+        let levels = |checkpoint: Checkpoint| checkpoint.history.unwrap().levels(&[1.0, 1.0]);
+        assert_eq!(levels(read), levels(checkpoint()));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[test]
-    fn what_is_no_history_is_an_error_that_names_the_file() {
+    fn what_is_no_checkpoint_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"));
         for text in ["", "{}", "{\"schema\":9}", "[1,2"] {
             std::fs::write(&file.path, text).unwrap();
             let error = file.read().unwrap_err().to_string();
-            assert!(error.contains("shop_checkout.history.json: not a history"), "{error}");
+            assert!(error.contains("shop_checkout.state.json: not what this version wrote"), "{error}");
         }
     }
 
@@ -119,6 +123,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::of(&dir.path().join("gone"), &ObjectKey::new("shop", "checkout"));
         assert!(file.read().unwrap().is_none());
-        assert!(file.write(&history()).is_err());
+        assert!(file.write(&checkpoint()).is_err());
     }
 }

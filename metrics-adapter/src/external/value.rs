@@ -216,6 +216,7 @@ mod tests {
                 source: CapacitySource::Given,
             }),
             evidence: Some(Evidence { sampled_at: SAMPLED, pods: Pods::default() }),
+            learned: None,
             forecast: None,
             lead_time: None,
             short_time: plimsoll::scale::ShortTime::default(),

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use plimsoll::forecast::Forecast;
-use plimsoll::scale::{Decision, Desired, Outcome};
+use plimsoll::load::Scores;
+use plimsoll::scale::{Decision, Desired, Learned, Outcome};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -104,6 +105,26 @@ impl Collector for BoardMetrics {
         gauge("weight", "What a request of each duration class weighs", &|_, desired| {
             classes(desired, |class| class.weight)
         })?;
+        gauge(
+            "weights_version",
+            "Number of the learned weights in force; absent while there are none",
+            &|decision, _| learned(decision, |learned| f64::from(learned.version)),
+        )?;
+        gauge(
+            "unit_cost_core_seconds",
+            "CPU that 1 MetricsQPS stands for, where weights are learned",
+            &|decision, _| learned(decision, |learned| learned.unit_core_seconds),
+        )?;
+        gauge(
+            "fit_r2",
+            "Share of CPU's variance predicted when the weights were learned, by them and by what they had to beat",
+            &fit_r2,
+        )?;
+        gauge(
+            "weights_drifting",
+            "1 while requests cost other than when their weights were learned",
+            &|decision, _| learned(decision, |learned| f64::from(u8::from(learned.drift_since.is_some()))),
+        )?;
         gauge("congested", "1 while demand is at least what was seen", &|_, desired| {
             of(desired, |d| f64::from(u8::from(!d.load.congestion.is_empty())))
         })?;
@@ -133,6 +154,19 @@ impl Collector for BoardMetrics {
         }
         Ok(())
     }
+}
+
+fn learned(decision: &Decision, value: fn(&Learned) -> f64) -> Points {
+    decision.learned.as_ref().map_or(vec![], |learned| vec![(vec![], value(learned))])
+}
+
+fn fit_r2(decision: &Decision, _: Option<&Desired>) -> Points {
+    let scores = decision.learned.map(|learned| {
+        let Scores { metricsqps, qps, cpu_per_request } = learned.scores;
+        [("metricsqps", metricsqps), ("qps", qps), ("cpu_per_request", cpu_per_request)]
+    });
+    let known = scores.into_iter().flatten().filter_map(|(by, score)| Some((by, score?.r2)));
+    known.map(|(by, r2)| (vec![("by", by.to_owned())], r2)).collect()
 }
 
 fn forecast(decision: &Decision, value: fn(&Forecast) -> Option<f64>) -> Points {

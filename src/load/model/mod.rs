@@ -33,7 +33,7 @@ const KNEE: f64 = 0.8;
 const OVERLAP: f64 = 0.1;
 
 /// How requests are weighed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Weighing {
     /// As typed.
     Given(Weights),
@@ -42,7 +42,7 @@ pub enum Weighing {
 }
 
 /// How weights are learned.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Fitting {
     /// Edges between durations; none for the histogram's own bounds.
     pub edges: Option<Edges>,
@@ -87,8 +87,8 @@ pub struct CpuCost {
     pub unit_interval: Option<(f64, f64)>,
 }
 
-/// Measures one workload's load, and learns what its requests cost. Deterministic.
-#[derive(Debug, Clone)]
+/// Measures one workload's load, and learns what its requests cost. Deterministic, and can be stored and taken up again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LoadModel {
     weighing: Weighing,
     filter: Option<CostFilter>,
@@ -121,6 +121,16 @@ impl LoadModel {
             learner: None,
             drift_since: None,
         }
+    }
+
+    /// Goes on with what an earlier one has learned, if it weighed as this one does and is sound. Whether it does.
+    pub fn take_up(&mut self, earlier: Self) -> bool {
+        let is_sound = earlier.learner.as_ref().is_none_or(Learner::is_sound);
+        let fits = earlier.weighing == self.weighing && is_sound;
+        if fits {
+            *self = earlier;
+        }
+        fits
     }
 
     /// The load that a sample shows.
