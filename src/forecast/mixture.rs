@@ -93,3 +93,66 @@ impl Mixture {
         &self.weights[which * self.experts..(which + 1) * self.experts]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::golden::{number, numbers, part};
+
+    #[test]
+    fn the_pinball_loss_is_koenkers() {
+        let golden = part("pinball");
+        let [actual, bound] = ["actual", "bound"].map(|name| numbers(&golden[name]));
+        for case in golden["losses"].as_array().unwrap() {
+            let tau = number(&case["tau"]);
+            let each = numbers(&case["each"]);
+            for ((actual, bound), loss) in actual.iter().zip(&bound).zip(&each) {
+                let found = pinball(tau, *bound, *actual);
+                assert!((found - loss).abs() < 1e-11, "{found}, not {loss}");
+            }
+        }
+    }
+
+    /// One expert that is a tenth better than the rest, of four.
+    fn learned(rounds: usize) -> Mixture {
+        let mut mixture = Mixture::new(4, 1, 1.0);
+        for _ in 0..rounds {
+            mixture.learn(0, [1.0, 1.0, 0.9, f64::NAN].into_iter());
+            mixture.renew();
+        }
+        mixture
+    }
+
+    #[test]
+    fn the_better_expert_earns_its_weight_and_none_is_lost() {
+        let weights = learned(20_000).weights(0).to_vec();
+        // In the long run softmax(-20 (0.1 / 0.9)) against 1, and a fiftieth shared by the three that spoke.
+        let worse = (-EAGERNESS * 0.1 / 0.9).exp();
+        let expected = 0.98 / (1.0 + 2.0 * worse) + 0.02 / 3.0;
+        assert!((weights[2] - expected).abs() < 1e-3, "{weights:?}, not {expected}");
+        assert!(weights[0] >= 0.02 / 3.0 && weights[0] == weights[1]);
+        assert_eq!(weights[3], 0.0, "it never said anything");
+        assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        // It is taken to have been no better than the yardstick for two hours before.
+        assert!(learned(10).weights(0)[2] < 0.5);
+    }
+
+    #[test]
+    fn losses_of_zero_and_of_many_sizes_leave_weights_that_are_shares() {
+        for scale in [0.0, f64::MIN_POSITIVE, 1e-300, 1e300] {
+            let mut mixture = Mixture::new(3, 2, 1.0);
+            for round in 0..50 {
+                for which in 0..2 {
+                    mixture
+                        .learn(which, [2.0, 1.0, f64::from(round % 2)].map(|loss| loss * scale).into_iter());
+                }
+                mixture.renew();
+            }
+            for which in 0..2 {
+                let weights = mixture.weights(which);
+                assert!(weights.iter().all(|weight| (0.0..=1.0).contains(weight)), "{scale}: {weights:?}");
+                assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{scale}: {weights:?}");
+            }
+        }
+    }
+}

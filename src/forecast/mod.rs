@@ -17,6 +17,8 @@ mod engine;
 pub mod events;
 mod experts;
 mod forecaster;
+#[cfg(test)]
+mod golden;
 pub mod level_shift;
 pub mod local_time;
 mod mixture;

@@ -168,3 +168,53 @@ impl Recent {
 
 /// A workload that idles is not infinitely far below its usual load: the least level that relative errors are relative to.
 pub(super) const FLOOR: f64 = 0.05;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::forecast::golden::{assert_close, number, numbers, part};
+
+    #[test]
+    fn a_smoothed_level_is_that_of_a_filter_after_a_plain_mean() {
+        let golden = part("ewma");
+        let (alpha, series) = (number(&golden["alpha"]), numbers(&golden["series"]));
+        let mut ewma = Ewma::new(-1.0 / (1.0 - alpha).ln());
+        // 1/alpha values: after them the rate is alpha. The golden filter starts from their mean, in six digits.
+        series[..5].iter().for_each(|value| ewma.push(*value));
+        assert_close(&[ewma.get()], &[number(&golden["initial"])], 1e-5);
+        ewma.value = number(&golden["initial"]);
+        let smoothed: Vec<f64> = series
+            .iter()
+            .map(|value| {
+                ewma.push(*value);
+                ewma.get()
+            })
+            .collect();
+        assert_close(&smoothed, &numbers(&golden["smoothed"]), 1e-11);
+    }
+
+    proptest! {
+        #[test]
+        fn first_values_are_averaged_plainly(values in prop::collection::vec(0.0..1e6f64, 1..50)) {
+            let mut ewma = Ewma::new(50.0);
+            values.iter().for_each(|value| ewma.push(*value));
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            prop_assert!((ewma.get() - mean).abs() <= 1e-9 * mean.max(1.0), "{} {}", ewma.get(), mean);
+        }
+
+        /// What was before a gap counts as little as if the value after it had been there all along.
+        #[test]
+        fn a_gap_ages_what_was_before(value in 0.0..1e6f64, gap in 0usize..100, constant in 1.0..300.0f64) {
+            let (mut after, mut lived) = (Ewma::new(constant), Ewma::new(constant));
+            for i in 0..2000 {
+                after.push(f64::from(i % 13));
+                lived.push(f64::from(i % 13));
+            }
+            after.push_after(value, gap);
+            (0..=gap).for_each(|_| lived.push(value));
+            prop_assert!((after.get() - lived.get()).abs() <= 1e-9 * value.max(1.0));
+        }
+    }
+}

@@ -204,3 +204,125 @@ impl QuantileRegression {
         self.fit.rows()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::forecast::golden::{assert_close, number, numbers, part, rows};
+    use crate::forecast::mixture::pinball;
+
+    /// A row with the intercept's one before it.
+    fn full(row: &[f64]) -> Vec<f64> {
+        [&[1.0], row].concat()
+    }
+
+    fn table(golden: &Value) -> Vec<(Vec<f64>, f64)> {
+        rows(&golden["x"]).iter().map(|row| full(row)).zip(numbers(&golden["y"])).collect()
+    }
+
+    fn coefficients(fit: &Value) -> Vec<f64> {
+        [vec![number(&fit["intercept"])], numbers(&fit["coefficients"])].concat()
+    }
+
+    /// The coefficients that a regression finds for all rows alike: each is weighed by as much as is forgotten of it later.
+    fn fitted(table: &[(Vec<f64>, f64)], ridge: Ridge) -> Vec<f64> {
+        let mut fit = Regression::new(5, f64::INFINITY, ridge);
+        for (age, (x, y)) in table.iter().enumerate() {
+            fit.learn(x, *y, (-(age as f64) / LEAST_HALF_LIFE).exp2());
+        }
+        fit.solve();
+        fit.coefficients
+    }
+
+    #[test]
+    fn without_a_ridge_it_is_least_squares() {
+        let golden = part("ridge");
+        let fit = &golden["fits"][0];
+        assert_eq!(number(&fit["penalty"]), 0.0);
+        let found = fitted(&table(&golden), Ridge { ridge: 0.0, prior: 0.0 });
+        assert_close(&found, &coefficients(fit), 1e-7);
+    }
+
+    /// Ours is in units of each input's own sum of squares, so the golden fits are those with penalties in proportion to it.
+    #[test]
+    fn a_ridge_holds_back_as_a_penalty_in_each_inputs_own_unit_does() {
+        let golden = part("ridge");
+        let table = table(&golden);
+        for fit in golden["in_proportion"].as_array().unwrap() {
+            let ridge = number(&fit["penalty"]);
+            let found = fitted(&table, Ridge { ridge, prior: 0.0 });
+            assert_close(&found, &coefficients(fit), 1e-7);
+            // A prior of as many rows as still count, n, times the penalty is the same: it is divided by n.
+            let n: f64 = (1..=table.len()).map(|age| (-(age as f64) / LEAST_HALF_LIFE).exp2()).sum();
+            let found = fitted(&table, Ridge { ridge: 0.0, prior: ridge * n });
+            assert_close(&found, &coefficients(fit), 1e-7);
+        }
+    }
+
+    #[test]
+    fn an_input_that_never_moved_has_nothing_to_say() {
+        let mut fit = Regression::new(3, 1000.0, Ridge { ridge: 1e-3, prior: 0.0 });
+        for i in 0..50 {
+            fit.learn(&[1.0, f64::from(i), 0.0], 3.0 + 2.0 * f64::from(i), 1.0);
+        }
+        fit.solve();
+        assert_eq!(fit.coefficients[2], 0.0);
+        assert!((fit.predict(&[1.0, 20.0, 1e9]) - 43.0).abs() < 0.5);
+    }
+
+    #[test]
+    fn old_rows_are_forgotten_at_the_half_life() {
+        let mut fit = Regression::new(1, 300.0, Ridge { ridge: 0.0, prior: 0.0 });
+        (0..10_000).for_each(|_| fit.learn(&[1.0], 0.0, 1.0));
+        (0..300).for_each(|_| fit.learn(&[1.0], 1.0, 1.0));
+        fit.solve();
+        assert!((fit.predict(&[1.0]) - 0.5).abs() < 1e-6, "{}", fit.predict(&[1.0]));
+    }
+
+    /// Weights that grow are scaled back: 400,000 rows at the fastest forgetting are e^1386 without that.
+    #[test]
+    fn weights_that_would_overflow_are_scaled_back() {
+        let mut fit = Regression::new(2, 1.0, Ridge { ridge: 1e-9, prior: 0.0 });
+        for i in 0..400_000 {
+            let x = f64::from(i % 7);
+            fit.learn(&[1.0, x], 1.0 + x, 1.0);
+        }
+        fit.solve();
+        assert!(fit.next <= LARGEST_WEIGHT && fit.kept.is_finite());
+        assert_close(&fit.coefficients, &[1.0, 1.0], 1e-6);
+    }
+
+    /// Not exactly the optimum: rows whose residual is below ε count as in least squares, a tenth of the mean residual, and each
+    /// row is weighed by the coefficients of its time, so that the last pass is not of one mind.
+    #[test]
+    fn passing_over_the_rows_again_approaches_the_least_check_loss() {
+        let golden = part("quantile_regression");
+        let table = table(&golden);
+        for fit in golden["fits"].as_array().unwrap() {
+            let tau = number(&fit["tau"]);
+            let mut learned = QuantileRegression::new(5, tau, 5000.0, Ridge { ridge: 1e-9, prior: 0.0 });
+            let loss = |learned: &QuantileRegression| {
+                let sum: f64 = table.iter().map(|(x, y)| pinball(tau, learned.predict(x), *y)).sum();
+                sum / table.len() as f64
+            };
+            let mut least_squares = Regression::new(5, 5000.0, Ridge { ridge: 1e-9, prior: 0.0 });
+            table.iter().for_each(|(x, y)| least_squares.learn(x, *y, 1.0));
+            least_squares.solve();
+            for _ in 0..20 {
+                for (i, (x, y)) in table.iter().enumerate() {
+                    learned.learn(x, *y);
+                    if i % 15 == 0 {
+                        learned.solve();
+                    }
+                }
+            }
+            learned.solve();
+            let (found, least) = (loss(&learned), number(&fit["exact"]["loss"]));
+            assert!((1.0..1.02).contains(&(found / least)), "at {tau}: {found}, least {least}");
+            let below = table.iter().filter(|(x, y)| *y <= learned.predict(x)).count() as f64;
+            assert!((below / table.len() as f64 - tau).abs() < 0.02, "at {tau}: {below} below");
+        }
+    }
+}

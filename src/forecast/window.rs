@@ -126,6 +126,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::forecast::golden::{number, numbers, part};
+
+    #[test]
+    fn a_quantile_of_scores_is_the_split_conformal_one() {
+        let golden = part("conformal");
+        let (mut drawn, mut sorted) = (Scores::new(1440), Scores::new(1440));
+        for case in golden["cases"].as_array().unwrap() {
+            let [n, rank] = ["n", "rank"].map(|name| case[name].as_u64().unwrap() as usize);
+            if sorted.len() != n {
+                // Scores that are their own rank.
+                sorted = Scores::new(1440);
+                (0..n).for_each(|i| sorted.push(i as f64));
+                drawn = Scores::new(1440);
+                let scores = case.get("scores").map(numbers).unwrap_or_default();
+                scores.into_iter().for_each(|score| drawn.push(score));
+            }
+            let tau = number(&case["tau"]);
+            assert_eq!(sorted.quantile(tau), Some(rank as f64), "of {n} at {tau}");
+            if let Some(quantile) = case.get("quantile") {
+                assert_eq!(drawn.quantile(tau).map(|q| q as f32), Some(number(quantile) as f32));
+            }
+        }
+        assert_eq!(Scores::new(9).quantile(0.5), None);
+    }
 
     proptest! {
         #[test]

@@ -95,3 +95,46 @@ impl Expert for Holt {
         Box::new(self.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::golden::{assert_close, number, numbers, part};
+
+    #[test]
+    fn a_damped_trend_is_that_of_statsmodels() {
+        let golden = part("damped_holt");
+        let [alpha, beta, phi] = ["alpha", "beta", "phi"].map(|rate| number(&golden[rate]));
+        let mut trend = DampedTrend::new(alpha, beta, phi);
+        assert_eq!(number(&golden["trend"]), 0.0, "it starts without one");
+        trend.push(number(&golden["level"]), 0);
+        let fitted: Vec<f64> = numbers(&golden["series"])
+            .into_iter()
+            .map(|level| {
+                let expected = trend.expect(1);
+                trend.push(level, 0);
+                expected
+            })
+            .collect();
+        assert_close(&fitted, &numbers(&golden["fitted"]), 1e-10);
+        let forecast: Vec<f64> = (1..=30).map(|ahead| trend.expect(ahead)).collect();
+        assert_close(&forecast, &numbers(&golden["forecast"]), 1e-10);
+    }
+
+    /// Steps of which nothing is known are steps that went as expected.
+    #[test]
+    fn over_a_gap_a_trend_goes_on_as_it_would() {
+        let (mut gap, mut lived) = (DampedTrend::new(0.4, 0.1, 0.9), DampedTrend::new(0.4, 0.1, 0.9));
+        for level in [10.0, 12.0, 15.0, 16.0] {
+            gap.push(level, 0);
+            lived.push(level, 0);
+        }
+        for _ in 0..7 {
+            lived.push(lived.expect(1), 0);
+        }
+        gap.push(20.0, 7);
+        lived.push(20.0, 0);
+        let ahead = |trend: &DampedTrend| [1, 2, 10].map(|ahead| trend.expect(ahead));
+        assert_close(&ahead(&gap), &ahead(&lived), 1e-12);
+    }
+}

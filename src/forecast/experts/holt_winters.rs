@@ -122,3 +122,50 @@ impl Expert for HoltWinters {
         Box::new(self.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::golden::{assert_close, number, numbers, part};
+
+    /// The season is kept in single precision: seven digits of it.
+    const DIGITS: f64 = 1e-6;
+
+    #[test]
+    fn holt_winters_without_a_trend_is_that_of_statsmodels() {
+        let golden = part("seasonal");
+        let [alpha, gamma, level] = ["alpha", "gamma", "level"].map(|name| number(&golden[name]));
+        let season = numbers(&golden["season"]);
+        // The textbook's gamma is a share of the whole error, ours of what the level leaves of it.
+        let mut seasonal = Seasonal::new(alpha, (gamma / (1.0 - alpha)) as f32);
+        seasonal.start(&season.iter().map(|season| level + season).collect::<Vec<_>>());
+        // The season's mean is not exactly 0 in six digits, and goes into the level at the start.
+        assert!((seasonal.level - level).abs() < 1e-5);
+        let series = numbers(&golden["series"]);
+        let slot = |step: usize| step % season.len();
+        let mut fitted = Vec::new();
+        for (step, value) in series.iter().enumerate() {
+            fitted.push(seasonal.level + f64::from(seasonal.season[slot(step)]));
+            seasonal.push(slot(step), *value, false);
+        }
+        assert_close(&fitted, &numbers(&golden["fitted"]), DIGITS);
+        // The peak of a window is the maximum of its forecasts.
+        let forecast = numbers(&golden["forecast"]);
+        let last = slot(series.len() - 1);
+        for horizon in 1..=forecast.len() {
+            let peak = forecast[..horizon].iter().copied().fold(f64::MIN, f64::max);
+            assert_close(&[seasonal.expect_peak(last, horizon)], &[peak], DIGITS);
+        }
+    }
+
+    #[test]
+    fn a_floor_below_what_is_expected_changes_nothing_and_one_above_raises() {
+        let mut seasonal = Seasonal::new(0.3, 0.2);
+        seasonal.start(&[10.0, 20.0, 30.0]);
+        let before = seasonal.expect_peak(0, 3);
+        seasonal.push(2, 21.0, true);
+        assert_eq!(seasonal.expect_peak(0, 3), before);
+        seasonal.push(2, 40.0, true);
+        assert!(seasonal.expect_peak(0, 3) > before);
+    }
+}

@@ -102,6 +102,30 @@ def holt_winters(random):
     }
 
 
+def seasonal(random):
+    m, n, steps = 24, 240, 36
+    t = np.arange(n)
+    shape = 20 * np.sin(2 * np.pi * t / m) + 8 * np.cos(6 * np.pi * t / m)
+    series = given(80 + shape + np.cumsum(random.normal(0, 0.5, n)) + random.normal(0, 3, n))
+    season = given(20 * np.sin(2 * np.pi * t[:m] / m))
+    rate, level = dict(alpha=0.3, gamma=0.14), 80.0
+    fitted, forecast, end = additive(series, **rate, beta=0.0, phi=1.0, level=level, trend=0.0, season=season, steps=steps)
+
+    states = ETSModel(
+        series, error="add", trend=None, seasonal="add", seasonal_periods=m,
+        initialization_method="known", initial_level=level, initial_seasonal=season)
+    smoothed = states.smooth([rate["alpha"], rate["gamma"]])
+    assert np.allclose(smoothed.fittedvalues, fitted, rtol=1e-12, atol=0), "fitted by states"
+    assert np.allclose(smoothed.forecast(steps), forecast, rtol=1e-12, atol=0), "forecast by states"
+    return {
+        "note": "No trend. gamma is a share of the whole one-step error, as in the textbook; of what the level leaves of it, it "
+                "is gamma / (1 - alpha) = 0.2. season[0] is that of the first observation.",
+        "season_length": m, **rate, "level": level, "season": rounded(season), "series": rounded(series),
+        "fitted": rounded(smoothed.fittedvalues), "forecast": rounded(smoothed.forecast(steps)),
+        "end": {"level": rounded(end[0]), "season": rounded(end[2])},
+    }
+
+
 def damped_holt(random):
     n, steps = 200, 30
     series = given(50 + np.cumsum(random.normal(0.1, 1, n)) + random.normal(0, 2, n))
@@ -183,8 +207,16 @@ def ridge(random):
         other = np.linalg.solve(centred.T @ centred + penalty * np.eye(k), centred.T @ (y - y.mean()))
         assert np.allclose(beta[1:], other, rtol=1e-9), "two ways, one answer"
         fits.append({"penalty": penalty, "intercept": rounded(beta[0]), "coefficients": rounded(beta[1:])})
-    return {"note": "Least |y - b0 - x b|^2 + penalty |b|^2: a sum, not a mean; columns are not standardised.",
-            "x": rounded(x), "y": rounded(y), "fits": fits}
+    in_proportion = []
+    squares = (x ** 2).sum(axis=0)
+    for penalty in (1e-3, 0.1, 2.0):
+        full = np.column_stack([np.ones(n), x])
+        rows = np.vstack([full, np.diag(np.sqrt(penalty * np.concatenate([[0.0], squares])))[1:]])
+        beta = np.linalg.lstsq(rows, np.concatenate([y, np.zeros(k)]), rcond=None)[0]
+        in_proportion.append({"penalty": penalty, "intercept": rounded(beta[0]), "coefficients": rounded(beta[1:])})
+    return {"note": "fits: least |y - b0 - x b|^2 + penalty |b|^2: a sum, not a mean; columns are not standardised. "
+                    "in_proportion: least |y - b0 - x b|^2 + penalty sum(|x_j|^2 b_j^2), the penalty in each column's own unit.",
+            "x": rounded(x), "y": rounded(y), "fits": fits, "in_proportion": in_proportion}
 
 
 def periods(random):
@@ -239,6 +271,7 @@ def main():
         "periods": periods(np.random.default_rng(6)),
         "conformal": conformal(np.random.default_rng(7)),
         "pinball": losses(),
+        "seasonal": seasonal(np.random.default_rng(8)),
     }
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(part)}" for name, part in parts.items())
     pathlib.Path(__file__).with_name("golden.json").write_text("{\n" + lines + "\n}\n")
