@@ -287,8 +287,14 @@ impl Forecaster {
         if !self.series.push(number, step) {
             return false;
         }
-        for number in before.max(self.series.first())..=number {
-            self.take(number);
+        if self.series.first() > before {
+            // The gap was longer than the memory: what was learned before it is gone with the series.
+            let weights = self.weights.clone();
+            self.relive(self.settings.clone(), &weights);
+        } else {
+            for number in before..=number {
+                self.take(number);
+            }
         }
         true
     }
