@@ -73,7 +73,8 @@ impl ErrorSize {
 
     fn parts(minutes: f64) -> (usize, usize) {
         let part = |period: f64, parts: usize| {
-            let share = (minutes / period).rem_euclid(1.0);
+            // The rest first: it is exact, and a quotient is not.
+            let share = minutes.rem_euclid(period) / period;
             ((share * parts as f64) as usize).min(parts - 1)
         };
         (part(1440.0, PARTS_OF_DAY), part(60.0, PARTS_OF_HOUR))

@@ -116,7 +116,7 @@ impl Linear {
         let minutes = now.local as f64 * self.grid.step_minutes;
         for (period, harmonics) in HARMONICS {
             for harmonic in 1..=harmonics {
-                let angle = TAU * f64::from(harmonic) * (minutes / period).rem_euclid(1.0);
+                let angle = TAU * f64::from(harmonic) * (minutes.rem_euclid(period) / period);
                 inputs.extend([usual * angle.sin(), usual * angle.cos()]);
             }
         }
