@@ -78,3 +78,51 @@ impl Record {
         self.is_trusted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Minutes until what happens at each, given trust, changes it.
+    fn until(record: &mut Record, is_trusted: bool, mut each: impl FnMut(usize) -> (f64, f64, f64)) -> usize {
+        let changed = (1..20_000).find(|minute| {
+            let (bound, yardstick, truth) = each(*minute);
+            record.learn(0.95, bound, yardstick, truth);
+            record.is_trusted() == is_trusted
+        });
+        changed.unwrap()
+    }
+
+    #[test]
+    fn a_forecast_that_loses_more_than_persistence_is_dropped_and_comes_back() {
+        let mut record = Record::new(1.0);
+        assert_eq!((record.skill(), record.coverage()), (None, None));
+        // Each loses 0.05 of its head-room: twice as much, when four hours have told.
+        assert_eq!(until(&mut record, false, |_| (120.0, 110.0, 100.0)), 240);
+        // A verdict is one of a day: it takes as long again and more to be no worse than persistence.
+        let back = until(&mut record, true, |_| (105.0, 110.0, 100.0));
+        assert!(record.skill().unwrap() >= 0.0 && (400..1440).contains(&back), "{back}");
+    }
+
+    #[test]
+    fn a_forecast_that_misses_too_often_is_dropped_however_cheap_it_is() {
+        let mut record = Record::new(1.0);
+        // Every fourth by a little; persistence's head-room costs more.
+        let minutes =
+            until(&mut record, false, |minute| (if minute % 4 == 0 { 99.9 } else { 100.1 }, 150.0, 100.0));
+        assert_eq!(minutes, 240);
+        assert!(record.skill().unwrap() > 0.9);
+        assert!((record.coverage().unwrap() - 0.75).abs() < 0.01);
+    }
+
+    #[test]
+    fn misses_that_are_allowed_are_no_fault() {
+        let mut record = Record::new(1.0);
+        for minute in 0..5000 {
+            let bound = if minute % 20 == 0 { 99.0 } else { 101.0 };
+            record.learn(0.95, bound, bound, 100.0);
+            assert!(record.is_trusted(), "minute {minute}");
+        }
+        assert!(record.skill().unwrap().abs() < 1e-9);
+    }
+}
