@@ -1,0 +1,219 @@
+//! From samples to replicas, ahead of the load: what a forecast makes of decisions.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+#[path = "support/loads.rs"]
+mod loads;
+
+use loads::noise;
+use plimsoll::load::{Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA, Sample};
+use plimsoll::scale::{Autoscaler, Decision, Desired, Outcome, ShortTime, StepKind};
+use plimsoll::spec::Spec;
+use plimsoll::units::{MetricsQps, Rate, Span, Time};
+use serde_json::{Value, json};
+
+const INTERVAL: i64 = 15;
+const DAY: i64 = 86_400;
+/// A Monday's midnight.
+const START: i64 = 1_767_571_200;
+/// The load jumps at nine and falls at five; ten of it a pod.
+const OPENS: i64 = 9 * 3600;
+const CLOSES: i64 = 17 * 3600;
+/// A pod takes so long to come.
+const LEAD: i64 = 180;
+const BUSY: f64 = 200.0;
+const IDLE: f64 = 60.0;
+
+fn autoscaler(mode: &str, forecast: Value) -> Autoscaler {
+    let spec: Spec = serde_json::from_value(json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"},
+        "minReplicas": 1,
+        "maxReplicas": 1000,
+        "mode": mode,
+        "load": {"histogram": "http_request_duration_seconds", "weights": {"fixed": {"edges": [0.1], "weights": [0.5, 2.0]}}},
+        "target": {"metricsQPSPerPod": "10"},
+        "forecast": forecast,
+    }))
+    .unwrap();
+    Autoscaler::new(spec.check().unwrap())
+}
+
+/// What is wished by default but for the lead time, and more.
+fn wish(mut more: Value) -> Value {
+    more["leadTime"] = format!("{LEAD}s").into();
+    more
+}
+
+/// What 40 pods show at `seconds` after the start: half of the load by light requests, half by heavy ones.
+fn sample(seconds: i64, load: f64) -> Sample {
+    let pods = Pods { replicas: 40, ready: 40, warming: 0, silent: 0 };
+    let rates = [load, load / 4.0].map(|rate| Rate::new(rate).unwrap()).to_vec();
+    let mut group = Group::new(40, Span::from_secs(INTERVAL));
+    group.histograms = vec![HistogramRates::new(Labels::new(), vec![0.1], rates, None).unwrap()];
+    Sample {
+        schema: SAMPLE_SCHEMA,
+        at: Time::from_secs(START + seconds),
+        pods,
+        offered: None,
+        groups: vec![group],
+    }
+}
+
+fn level(seconds: i64) -> f64 {
+    if (OPENS..CLOSES).contains(&seconds.rem_euclid(DAY)) { BUSY } else { IDLE }
+}
+
+/// The decisions of an autoscaler that sees a sample every 15 s, from `from` until `until`.
+fn decisions(autoscaler: &mut Autoscaler, from: i64, until: i64) -> Vec<Decision> {
+    let mut noise = noise(START as u64 ^ from as u64);
+    let at = (1..=(until - from) / INTERVAL).map(|round| from + round * INTERVAL);
+    at.map(|seconds| {
+        let load = (level(seconds - INTERVAL) + 3.0 * noise()).max(0.0);
+        autoscaler.observe(&sample(seconds, load)).unwrap();
+        autoscaler.decide(Time::from_secs(START + seconds))
+    })
+    .collect()
+}
+
+fn desired(decision: &Decision) -> &Desired {
+    match &decision.outcome {
+        Outcome::Desired(desired) => desired,
+        Outcome::NoOpinion(reason) => panic!("no opinion: {reason}"),
+    }
+}
+
+/// When the `i`th of some decisions was made, in seconds after the start.
+fn made(decision: &Decision) -> i64 {
+    decision.at.as_nanos() / 1_000_000_000 - START
+}
+
+/// The decision made so many seconds after the start.
+fn at(decisions: &[Decision], seconds: i64) -> &Decision {
+    decisions.iter().find(|decision| made(decision) == seconds).unwrap()
+}
+
+/// One morning of such a jump is not enough to see it coming: from the second repetition on it is seen.
+#[test]
+fn replicas_rise_before_the_load_does_in_mode_auto_alone() {
+    let mut auto = autoscaler("Auto", wish(json!({})));
+    let mut reactive = autoscaler("Reactive", wish(json!({})));
+    let (auto, reactive) = (decisions(&mut auto, 0, 3 * DAY), decisions(&mut reactive, 0, 3 * DAY));
+    let lead_before = 2 * DAY + OPENS - LEAD;
+    for seconds in (lead_before..=2 * DAY + OPENS).step_by(INTERVAL as usize) {
+        let (decision, follower) = (desired(at(&auto, seconds)), desired(at(&reactive, seconds)));
+        assert!(decision.replicas >= 20 && decision.reactive <= 8, "{seconds}: {decision:?}");
+        let last = &decision.steps.last().unwrap().kind;
+        assert!(matches!(last, StepKind::Forecast { horizon, .. } if *horizon == Span::from_secs(300)));
+        assert_eq!(follower.proactive, decision.proactive, "the forecast is the same");
+        assert_eq!(follower.replicas, follower.reactive);
+        assert_eq!(follower.steps.len(), 1);
+    }
+    let hour_before = desired(at(&auto, 2 * DAY + OPENS - 3600));
+    assert!(hour_before.replicas <= 8, "not earlier than it need be: {hour_before:?}");
+    assert_eq!(at(&auto, 3 * DAY).short_time, ShortTime::default(), "the pods were ample all the time");
+}
+
+#[test]
+fn pods_that_are_too_few_while_it_is_busy_are_short_for_so_long_and_nobody_blames_the_forecast() {
+    let mut autoscaler = autoscaler("Auto", wish(json!({})));
+    let mut observe = |seconds: i64| {
+        let mut sample = sample(seconds, level(seconds - INTERVAL));
+        sample.pods = Pods { replicas: 12, ready: 12, ..sample.pods };
+        autoscaler.observe(&sample).unwrap();
+        autoscaler.decide(sample.at).short_time
+    };
+    let short = (1..=DAY / INTERVAL).map(|round| observe(round * INTERVAL)).last().unwrap();
+    assert_eq!(short.total(), Span::from_secs(CLOSES - OPENS));
+    // Until the wish for more was old enough to be fulfilled.
+    assert!(short.forecast <= Span::from_secs(LEAD + INTERVAL), "{short:?}");
+    assert_eq!(short.forecast + short.tolerance, short.total());
+}
+
+#[test]
+fn a_forecast_earns_its_say_over_the_first_day() {
+    let mut autoscaler = autoscaler("Auto", wish(json!({})));
+    let mut last = 0.0;
+    for decision in decisions(&mut autoscaler, 0, DAY + 3600) {
+        let (Some(forecast), seconds) = (&decision.forecast, made(&decision)) else { continue };
+        let closed = (seconds - 1) / 60 * 60;
+        assert!(
+            (forecast.earned - (closed as f64 / DAY as f64).min(1.0)).abs() < 1e-3,
+            "{seconds}: {forecast:?}"
+        );
+        assert!(forecast.earned >= last);
+        last = forecast.earned;
+        let desired = desired(&decision);
+        let present = desired.load.metricsqps.get();
+        let counts = present + forecast.earned * (forecast.bound.get() - present);
+        assert!((desired.bound.get() - counts).abs() <= 1e-9 * counts, "{seconds}");
+    }
+    assert_eq!(last, 1.0);
+}
+
+#[test]
+fn an_event_in_the_calendar_raises_replicas_a_horizon_before_it_and_is_named() {
+    let sale = json!({"events": [{"name": "sale", "timeZone": "UTC", "start": "2026-01-06T12:00", "end": "2026-01-06T13:00", "factor": 3.0}]});
+    let [mut with, mut without, mut reactive] =
+        [("Auto", sale.clone()), ("Auto", json!({})), ("Reactive", sale)]
+            .map(|(mode, more)| autoscaler(mode, wish(more)));
+    let (starts, horizon) = (DAY + 12 * 3600, 300);
+    let until = starts + 2 * 3600;
+    let with = decisions(&mut with, 0, until);
+    let without = decisions(&mut without, 0, until);
+    let event = |decision: &Decision| {
+        let steps = &desired(decision).steps;
+        steps.iter().find_map(|step| match &step.kind {
+            StepKind::Event { event, metricsqps } => Some((event.clone(), metricsqps.get(), step.replicas)),
+            _ => None,
+        })
+    };
+    let named: Vec<i64> = with.iter().filter(|decision| event(decision).is_some()).map(made).collect();
+    // The minute that ends a horizon before is closed by the sample after it.
+    assert_eq!(named[0], starts - horizon + INTERVAL);
+    assert_eq!(named.len() as i64, (horizon + 3600) / INTERVAL);
+    for (decision, other) in with.iter().zip(&without) {
+        assert_eq!(decision.forecast, other.forecast, "a calendar teaches the forecast nothing");
+        match event(decision) {
+            Some((name, load, replicas)) => {
+                assert_eq!((name.as_str(), replicas), ("sale", (load / 10.0).ceil() as u32));
+                assert!((3.0 * BUSY..3.6 * BUSY).contains(&load), "{load}");
+                assert_eq!(desired(decision).replicas, replicas);
+            }
+            None => assert_eq!(decision, other),
+        }
+    }
+    assert!(decisions(&mut reactive, 0, until).iter().all(|decision| event(decision).is_none()));
+}
+
+/// But for the minute that was open, and for what single samples told of peaks within minutes.
+#[test]
+fn one_that_takes_up_the_history_says_much_the_same() {
+    for more in [json!({"quantile": 0.95}), json!({})] {
+        let mut old = autoscaler("Auto", wish(more.clone()));
+        decisions(&mut old, 0, 4 * DAY);
+        let mut new = autoscaler("Auto", wish(more));
+        new.take_up(old.history().unwrap().clone());
+        let until = 4 * DAY + OPENS;
+        let (old, new) = (decisions(&mut old, 4 * DAY, until), decisions(&mut new, 4 * DAY, until));
+        for (a, b) in old.iter().zip(&new).skip(60 / INTERVAL as usize) {
+            let (a, b) = (a.forecast.as_ref().unwrap(), b.forecast.as_ref().unwrap());
+            let (x, y) = (a.bound.get() / a.peak_factor, b.bound.get() / b.peak_factor);
+            assert!((x - y).abs() < 0.01 * x, "{}: {x} {y}", a.made_at);
+            assert!((a.quantile - b.quantile).abs() < 1e-3, "{}: {} {}", a.made_at, a.quantile, b.quantile);
+            assert_eq!(b.earned, 1.0);
+        }
+    }
+}
+
+#[test]
+fn steps_are_told_in_sentences() {
+    let metricsqps = MetricsQps::new(203.25).unwrap();
+    let forecast = StepKind::Forecast {
+        metricsqps,
+        horizon: Span::from_secs(300),
+        per_pod: MetricsQps::new(10.0).unwrap(),
+    };
+    assert_eq!(forecast.to_string(), "up to 203.2 MetricsQPS within 5m at 10 a pod");
+    let event = StepKind::Event { event: "singles-day".into(), metricsqps };
+    assert_eq!(event.to_string(), "singles-day in the calendar: 203.2 MetricsQPS");
+}
