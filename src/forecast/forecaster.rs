@@ -230,6 +230,16 @@ impl Forecaster {
         Self::living(settings, series, weights, None)
     }
 
+    /// The same, of a workload whose pods carried so much all along.
+    pub(crate) fn of_pods(
+        settings: Settings,
+        series: Series,
+        weights: &[f64],
+        per_pod: Option<MetricsQps>,
+    ) -> Self {
+        Self::living(settings, series, weights, carried(per_pod))
+    }
+
     fn living(settings: Settings, series: Series, weights: &[f64], per_pod: Option<f64>) -> Self {
         let grid = settings.grid();
         let mut quantiles = GRID.to_vec();
@@ -454,7 +464,7 @@ impl Forecaster {
 
     /// Says what a pod carries: the promise is about pods, and they come whole.
     pub fn set_per_pod(&mut self, per_pod: Option<MetricsQps>) {
-        self.per_pod = per_pod.map(MetricsQps::get).filter(|per_pod| *per_pod > 0.0);
+        self.per_pod = carried(per_pod);
     }
 
     /// Weighs all history anew: it is as if the weights, one a column, had always been these.
@@ -480,6 +490,11 @@ impl Forecaster {
         let series = std::mem::replace(&mut self.series, none);
         *self = Self::living(settings, series, weights, self.per_pod);
     }
+}
+
+/// What a pod carries, as a number above zero.
+fn carried(per_pod: Option<MetricsQps>) -> Option<f64> {
+    per_pod.map(MetricsQps::get).filter(|per_pod| *per_pod > 0.0)
 }
 
 #[cfg(test)]

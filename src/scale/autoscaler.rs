@@ -187,8 +187,8 @@ impl Autoscaler {
         if let Some(outlook) = &mut self.outlook {
             outlook.observe_pods(sample.at, pods);
             if let Ok(load) = &load {
-                outlook.observe(sample.at, load);
                 outlook.set_per_pod(capacity.as_ref().ok().map(|capacity| capacity.per_pod));
+                outlook.observe(sample.at, load);
             }
         }
         if let (Ok(load), Ok(capacity)) = (&load, &capacity) {

@@ -37,6 +37,7 @@ pub(super) struct Outlook {
     open: Option<Open>,
     peaks: Peaks,
     event: EventFloor,
+    per_pod: Option<MetricsQps>,
 }
 
 /// The step that is being filled.
@@ -128,6 +129,7 @@ impl Outlook {
             open: None,
             peaks: Peaks::new(),
             event: EventFloor::default(),
+            per_pod: None,
         };
         outlook.horizon = outlook.needed();
         outlook
@@ -236,10 +238,10 @@ impl Outlook {
                 };
                 let fits =
                     |history: &Series| history.step() == self.step && history.columns() == weights.len();
-                self.forecaster = Some(match self.history.take().filter(fits) {
-                    Some(history) => Forecaster::of(settings, history, weights),
-                    None => Forecaster::new(settings, weights),
-                });
+                let history = self.history.take().filter(fits);
+                let history =
+                    history.unwrap_or_else(|| Series::new(self.step, weights.len(), settings.memory));
+                self.forecaster = Some(Forecaster::of_pods(settings, history, weights, self.per_pod));
             }
         }
     }
@@ -285,8 +287,9 @@ impl Outlook {
         }
     }
 
-    /// Says what a pod carries.
+    /// Says what a pod carries; before a sample of that time, so that history that is taken up with it is lived through with that.
     pub(super) fn set_per_pod(&mut self, per_pod: Option<MetricsQps>) {
+        self.per_pod = per_pod;
         if let Some(forecaster) = &mut self.forecaster {
             forecaster.set_per_pod(per_pod);
         }
