@@ -317,3 +317,6 @@ impl Outlook {
         Some(forecast)
     }
 }
+
+#[cfg(test)]
+mod tests;
