@@ -50,3 +50,50 @@ pub(super) fn interpolate(tau: f64, quantiles: &[f64], bounds: &[f64]) -> f64 {
     let share = (place(tau) - from) / (to - from);
     bounds[below] + share * (high - bounds[below])
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+    const BOUNDS: [f64; 4] = [10.0, 20.0, 40.0, 80.0];
+
+    #[test]
+    fn between_quantiles_a_bound_is_that_of_an_exponential_tail() {
+        for (tau, bound) in QUANTILES.into_iter().zip(BOUNDS) {
+            assert_eq!(interpolate(tau, &QUANTILES, &BOUNDS), bound);
+        }
+        // Where a tenth of the misses are left, and half of the way to it in logarithms.
+        assert!((interpolate(1.0 - 0.1f64.powf(1.5), &QUANTILES, &BOUNDS) - 30.0).abs() < 1e-9);
+        assert_eq!(interpolate(0.1, &QUANTILES, &BOUNDS), 10.0);
+        assert_eq!(interpolate(0.9999, &QUANTILES, &BOUNDS), 80.0);
+        assert_eq!(interpolate(0.7, &[0.9], &[5.0]), 5.0);
+    }
+
+    #[test]
+    fn misses_ask_for_more_and_their_absence_for_little_less() {
+        let after = |missed: bool| {
+            let mut adaptive = Adaptive::new(0.99);
+            (0..100_000).for_each(|_| adaptive.learn(missed));
+            adaptive.bound(&QUANTILES, &BOUNDS)
+        };
+        // No further than 0.4 % and 1.3 % of misses asked for.
+        let at = |tau: f64| interpolate(tau, &QUANTILES, &BOUNDS);
+        assert!((after(true) - at(0.996)).abs() < 1e-9);
+        assert!((after(false) - at(0.987)).abs() < 1e-9);
+        let mut adaptive = Adaptive::new(0.99);
+        assert_eq!(adaptive.bound(&QUANTILES, &BOUNDS), 40.0);
+        (0..10_000).for_each(|step| adaptive.learn(step % 100 == 0));
+        assert!((adaptive.alpha - 0.01).abs() < 0.002, "as many misses as asked for change little");
+    }
+
+    proptest! {
+        #[test]
+        fn a_higher_quantile_is_never_below(a in 0.0..1.0f64, b in 0.0..1.0f64) {
+            let (low, high) = (a.min(b), a.max(b));
+            prop_assert!(interpolate(low, &QUANTILES, &BOUNDS) <= interpolate(high, &QUANTILES, &BOUNDS));
+        }
+    }
+}

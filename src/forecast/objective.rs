@@ -138,3 +138,69 @@ impl Tuner {
 pub(super) fn bound_at(tau: f64, quantiles: &[f64], bounds: &Bounds) -> f64 {
     interpolate(tau, quantiles, &bounds.at)
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64Mcg;
+
+    use super::*;
+
+    const QUANTILES: [f64; 9] = [0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999];
+
+    /// After so many minutes of a load with an exponential tail, whose true quantiles are the bounds.
+    fn tuned(target: f64, minutes: usize, per_pod: Option<f64>) -> f64 {
+        let mut random = Pcg64Mcg::seed_from_u64(5);
+        let mut tuner = Tuner::new(target, QUANTILES.len(), 1, 1.0);
+        let at = QUANTILES.map(|tau| -(1.0 - tau).ln()).to_vec();
+        let bounds = Bounds { yardstick: at.clone(), at };
+        for _ in 0..minutes {
+            let value = -(1.0 - random.random::<f64>()).ln();
+            tuner.close(Some(Level { value, is_floor: false }), Some(&bounds), per_pod);
+        }
+        tuner.quantile(&QUANTILES)
+    }
+
+    #[test]
+    fn it_starts_with_twice_the_objective_of_misses_and_gives_that_up_with_what_happens() {
+        assert!((tuned(0.005, 0, None) - 0.99).abs() < 1e-12);
+        assert_eq!(tuned(0.5, 0, None), 0.5, "as low as the grid goes");
+        assert!((tuned(1e-5, 0, None) - 0.999).abs() < 1e-12, "and as high");
+        let after = [100, 4000, 40_000, 200_000].map(|minutes| tuned(0.005, minutes, None));
+        assert!(after.is_sorted() && after[0] > 0.9899 && after[0] < 0.9905, "{after:?}");
+    }
+
+    /// Bounds that stay the same are exceeded as often as their quantile says, which is what is short then.
+    #[test]
+    fn it_finds_the_quantile_that_is_short_as_often_as_may_be() {
+        for target in [0.003, 0.007, 0.02, 0.07, 0.15] {
+            let short = 1.0 - tuned(target, 200_000, None);
+            assert!((short / target - 1.0).abs() < 0.25, "{short}, not {target}");
+        }
+    }
+
+    #[test]
+    fn whole_pods_have_room_of_their_own() {
+        // A pod carries 99.9 % of all minutes, and one is there at any quantile.
+        // The start value is worth 20 episodes, and two weeks at 0.5 % are a hundred.
+        let settled = tuned(0.005, 200_000, Some(7.0));
+        assert!((settled - 0.74).abs() < 0.01, "{settled}");
+        assert!(tuned(0.005, 200_000, Some(1e-6)) > 0.99);
+    }
+
+    #[test]
+    fn minutes_of_which_nothing_is_known_are_not_short() {
+        let mut tuner = Tuner::new(0.005, 1, 3, 1.0);
+        let bounds = Bounds { at: vec![1.0], yardstick: vec![1.0] };
+        tuner.close(None, Some(&bounds), None);
+        assert_eq!(tuner.steps, 0.0);
+        for _ in 0..2 {
+            tuner.close(Some(Level { value: 9.0, is_floor: false }), Some(&bounds), None);
+        }
+        assert_eq!(tuner.steps, 0.0, "no pod can be there yet that a bound asked for");
+        tuner.close(Some(Level { value: 9.0, is_floor: true }), Some(&bounds), None);
+        assert_eq!((tuner.steps, tuner.imagined[0].short), (1.0, 1.0), "a congested minute is short");
+        tuner.close(None, None, None);
+        assert_eq!((tuner.steps, tuner.imagined[0].short), (1.0, 1.0));
+    }
+}

@@ -144,3 +144,88 @@ impl Expert for Season {
         Box::new(self.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::recent::Recent;
+    use super::*;
+
+    /// Five steps a cycle, two ahead.
+    const GRID: Grid = Grid { step_minutes: 1.0, horizon: 2 };
+    const CYCLE: [f64; 5] = [10.0, 20.0, 80.0, 30.0, 10.0];
+
+    /// A season that lives through levels; its last guess.
+    fn lived(levels: &[(f64, bool)]) -> (Season, Option<f64>) {
+        let mut season = Season::new("days", GRID, 5.0, 3.0);
+        let recent = Recent::new(1.0);
+        let mut guess = None;
+        for (i, (level, is_floor)) in levels.iter().enumerate() {
+            let step = i as i64;
+            if i >= 2 {
+                let (before, is_before_floor) = levels[i - 1];
+                let peak = level.max(before);
+                let is_floor = *is_floor || is_before_floor;
+                season.learn(&Known { origin: step - 2, local_origin: step - 2, peak, is_floor });
+            }
+            let level = Some(*level);
+            guess = season.guess(&Now {
+                step,
+                local: step,
+                level,
+                is_floor: *is_floor,
+                recent: &recent,
+                guesses: &[],
+            });
+        }
+        (season, guess)
+    }
+
+    fn cycles(count: usize, times: f64) -> Vec<(f64, bool)> {
+        (0..5 * count).map(|i| (times * CYCLE[i % 5], false)).collect()
+    }
+
+    #[test]
+    fn what_was_seen_a_cycle_ago_is_expected_again() {
+        let ends = |more: usize| lived(&cycles(6, 1.0)[..25 + more]).1.unwrap();
+        let found = [1, 2, 3, 4, 5].map(|more| ends(more).round());
+        assert_eq!(found, [80.0, 80.0, 30.0, 10.0, 20.0], "after each step the maximum of the next two");
+        assert_eq!(lived(&cycles(1, 1.0)).1, None, "not before it was seen");
+    }
+
+    #[test]
+    fn a_day_at_another_level_is_that_level_higher() {
+        let levels = [cycles(40, 1.0), cycles(40, 2.0)].concat();
+        let (season, _) = lived(&levels);
+        let again = [levels, cycles(1, 4.0)[..1].to_vec()].concat();
+        let guess = lived(&again).1.unwrap();
+        assert!((160.0..=320.0).contains(&guess), "{guess}");
+        assert!(season.surprise().unwrap().abs() < 10.0);
+    }
+
+    #[test]
+    fn a_spike_does_not_become_the_season() {
+        let mut levels = cycles(30, 1.0);
+        // Some noise, so that there is a usual surprise.
+        levels.iter_mut().enumerate().for_each(|(i, level)| level.0 += (i * 7 % 3) as f64);
+        levels[120].0 = 10_000.0;
+        let (season, _) = lived(&levels);
+        assert!(
+            season.slots.iter().all(|slot| slot.level < 200.0 && slot.peak < 400.0),
+            "{:?}",
+            season.slots
+        );
+    }
+
+    #[test]
+    fn floors_raise_a_season_and_never_lower_it() {
+        let floors: Vec<(f64, bool)> = cycles(9, 0.5).into_iter().map(|(level, _)| (level, true)).collect();
+        let (before, _) = lived(&cycles(5, 1.0));
+        let (after, _) = lived(&[cycles(5, 1.0), floors].concat());
+        for (a, b) in before.slots.iter().zip(&after.slots) {
+            assert!(b.level >= a.level && b.peak >= a.peak, "{a:?} {b:?}");
+        }
+        let higher: Vec<(f64, bool)> = cycles(9, 2.0).into_iter().map(|(level, _)| (level, true)).collect();
+        let (raised, _) = lived(&[cycles(5, 1.0), higher].concat());
+        assert!(raised.slots.iter().zip(&before.slots).all(|(a, b)| a.level > b.level));
+    }
+}

@@ -62,3 +62,43 @@ impl<const N: usize> Tuned<N> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(origin: i64, peak: f64) -> Known {
+        Known { origin, local_origin: origin, peak, is_floor: false }
+    }
+
+    /// Who speaks after so many steps in which variant `i` is off by `errors[i]` in turn.
+    fn best(steps: i64, errors: [[f64; 2]; 3]) -> usize {
+        let mut tuned = Tuned::new(1.0);
+        for step in 0..steps {
+            let peak = 100.0 + (step % 7) as f64;
+            tuned.choose(step, errors.map(|error| peak - error[(step % 2) as usize]));
+            tuned.learn(&known(step, peak));
+        }
+        tuned.best
+    }
+
+    #[test]
+    fn whoever_moves_with_the_truth_speaks_however_far_from_it() {
+        assert_eq!(best(500, [[5.0, -5.0], [50.0, 52.0], [3.0, -3.0]]), 1);
+    }
+
+    #[test]
+    fn a_little_better_is_not_enough_to_take_over() {
+        assert_eq!(best(5000, [[5.0, -5.0], [4.9, -4.9], [6.0, -6.0]]), 0);
+        assert_eq!(best(5000, [[5.0, -5.0], [4.5, -4.5], [6.0, -6.0]]), 1);
+    }
+
+    #[test]
+    fn nothing_is_learned_of_floors_and_of_what_nobody_guessed_at() {
+        let mut tuned: Tuned<2> = Tuned::new(1.0);
+        tuned.choose(0, [10.0, 20.0]);
+        tuned.learn(&Known { is_floor: true, ..known(0, 20.0) });
+        tuned.learn(&known(-5, 20.0));
+        assert!(tuned.variants.iter().all(|record| record.error.get() == 0.0 && record.bias.get() == 0.0));
+    }
+}
