@@ -36,8 +36,8 @@ pub(super) struct ErrorSize {
     fit: Regression,
     mean: Ewma,
     lately: Ewma,
-    by_day: Vec<Ewma>,
-    by_hour: Vec<Ewma>,
+    by_day: Parts,
+    by_hour: Parts,
 }
 
 /// Parts of a day, and of an hour, that may have errors of their own size.
@@ -51,11 +51,43 @@ const LATELY: f64 = 60.0;
 const PRIOR: f64 = 30.0;
 /// Days that sizes by the clock are the mean of.
 const DAYS: f64 = 10.0;
+/// Hours that sizes by the minute are the mean of.
+const HOURS: f64 = 24.0;
 const RIDGE: f64 = 1e-2;
 /// Least error, as a share of the mean one: a guess that happened to be right says little about how wrong the next will be.
 const LEAST: f64 = 0.05;
 /// An error's size is within this factor of the mean one.
 const MOST_UNLIKE: f64 = 5.0;
+
+/// Mean sizes by part of a period, kept small: there are a hundred of them for each expert.
+#[derive(Debug, Clone)]
+struct Parts {
+    /// Sizes, and how many errors they are the mean of.
+    means: Vec<(f64, u32)>,
+    rate: f64,
+}
+
+impl Parts {
+    /// `memory` is after how many errors of a part one counts 1/e.
+    fn new(parts: usize, memory: f64) -> Self {
+        Self { means: vec![(0.0, 0); parts], rate: -(-1.0 / memory).exp_m1() }
+    }
+
+    fn get(&self, part: usize) -> f64 {
+        self.means.get(part).map_or(0.0, |(mean, _)| *mean)
+    }
+
+    fn push(&mut self, part: usize, size: f64) {
+        if let Some((mean, seen)) = self.means.get_mut(part) {
+            *seen = seen.saturating_add(1);
+            *mean += (size - *mean) * self.rate.max(f64::from(*seen).recip());
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.means.capacity() * size_of::<(f64, u32)>()
+    }
+}
 
 impl ErrorSize {
     pub(super) fn new(Grid { step_minutes, horizon }: Grid) -> Self {
@@ -66,8 +98,8 @@ impl ErrorSize {
             fit: Regression::new(SIGNS, HALF_LIFE * day, ridge),
             mean: Ewma::new(day),
             lately: Ewma::new(LATELY / step_minutes),
-            by_day: vec![Ewma::new(DAYS * in_a_part); PARTS_OF_DAY],
-            by_hour: vec![Ewma::new(24.0); PARTS_OF_HOUR],
+            by_day: Parts::new(PARTS_OF_DAY, DAYS * in_a_part),
+            by_hour: Parts::new(PARTS_OF_HOUR, HOURS),
         }
     }
 
@@ -85,8 +117,7 @@ impl ErrorSize {
         let usual = recent.usual().max(f64::MIN_POSITIVE);
         let mean = self.mean.get();
         let (day, hour) = Self::parts(minutes);
-        let by_clock = |part: &Ewma| {
-            let size = part.get();
+        let unlike = |size: f64| {
             if size > 0.0 && mean > 0.0 {
                 (size / mean).clamp(MOST_UNLIKE.recip(), MOST_UNLIKE).ln()
             } else {
@@ -97,9 +128,9 @@ impl ErrorSize {
             1.0,
             (guess / usual).max(FLOOR).ln(),
             (recent.volatility() / usual).max(1e-6).ln(),
-            by_clock(&self.by_day[day]),
-            by_clock(&self.by_hour[hour]),
-            by_clock(&self.lately),
+            unlike(self.by_day.get(day)),
+            unlike(self.by_hour.get(hour)),
+            unlike(self.lately.get()),
         ];
         let size = if mean > 0.0 {
             let told = self.fit.predict(&signs).clamp(-MOST_UNLIKE.ln(), MOST_UNLIKE.ln());
@@ -120,8 +151,8 @@ impl ErrorSize {
         self.mean.push(error);
         self.lately.push(error);
         let (day, hour) = Self::parts(minutes);
-        self.by_day[day].push(error);
-        self.by_hour[hour].push(error);
+        self.by_day.push(day, error);
+        self.by_hour.push(hour, error);
     }
 }
 
@@ -165,9 +196,10 @@ impl Calibration {
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        let size = self.size.as_ref().map_or(0, |size| {
-            size.fit.bytes() + (size.by_day.len() + size.by_hour.len()) * size_of::<Ewma>()
-        });
+        let size = self
+            .size
+            .as_ref()
+            .map_or(0, |size| size.fit.bytes() + size.by_day.bytes() + size.by_hour.bytes());
         size + self.scores.bytes()
     }
 

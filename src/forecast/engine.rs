@@ -305,8 +305,13 @@ impl Engine {
         }
         let is_known = mixed.iter().chain(&yardstick).all(|bound| bound.is_finite());
         self.bounds = is_known.then(|| {
-            let insured = |adaptive: &Adaptive| adaptive.bound(&self.quantiles, &mixed);
-            Bounds { at: self.adaptive.iter().map(insured).collect(), yardstick }
+            let mut least = 0.0f64;
+            // Each quantile is insured by itself; a higher one is not below a lower one for that.
+            let insured = self.adaptive.iter().map(|adaptive| {
+                least = least.max(adaptive.bound(&self.quantiles, &mixed));
+                least
+            });
+            Bounds { at: insured.collect(), yardstick }
         });
         self.waiting.push(step, Said { guesses, by_expert, bounds: self.bounds.clone() });
     }

@@ -190,10 +190,18 @@ impl Outlook {
         // Weights change seldom, and not with every sample.
         let classes = || load.classes.iter().map(|class| class.weight);
         if self.forecaster.is_none() || !self.folded.classes.iter().copied().eq(classes()) {
+            let has_new_classes = self.folded.classes.len() != load.classes.len();
+            let before = self.folded.clone();
             self.folded.weigh(load);
             // What was added up so far was weighed otherwise.
             self.open = None;
-            self.weigh();
+            match self.forecaster.take() {
+                Some(old) if has_new_classes => self.fold_anew(&old, &before.weights, load),
+                forecaster => {
+                    self.forecaster = forecaster;
+                    self.weigh();
+                }
+            }
         }
         self.folded.observe(load);
         // A sample tells of the window that ends with it.
@@ -246,6 +254,24 @@ impl Outlook {
         }
     }
 
+    /// Goes on with other classes, such as those of a label: what the columns were then says nothing of what they are now, so the past is taken to
+    /// have been as large as it was, and of the present mix.
+    fn fold_anew(&mut self, old: &Forecaster, weights: &[f64], load: &Load) {
+        let lived = old.series();
+        let columns = self.folded.weights.len();
+        let rates = self.folded.rates(load);
+        let present: f64 = rates.iter().zip(&self.folded.weights).map(|(rate, weight)| rate * weight).sum();
+        let mut series = Series::new(self.step, columns, old.settings().memory);
+        for number in lived.first()..lived.end() {
+            let Some((_, is_floor)) = lived.step_at(number) else { continue };
+            let Some(level) = lived.levels_from(number, 1, weights).next().flatten() else { continue };
+            let rates = rates.map(|rate| if present > 0.0 { rate * level / present } else { 0.0 });
+            series.push(number, Some(Step { rates: &rates[..columns], is_floor }));
+        }
+        self.history = Some(series);
+        self.weigh();
+    }
+
     /// Takes loads of the past, in the order of time, for steps that it does not know itself. How many it then knows.
     pub(super) fn remember(&mut self, past: impl Iterator<Item = (Time, Load)>) -> usize {
         let Some(mut forecaster) = self.forecaster.take() else { return 0 };
@@ -258,8 +284,13 @@ impl Outlook {
                 series.push(number, Some(Step { rates: &rates[..columns], is_floor }));
             }
         };
+        // What is being filled is its own to close.
+        let open = self.open.as_ref().map_or(i64::MAX, |open| open.number);
         for (at, load) in past {
             let number = self.number(at);
+            if number >= open {
+                break;
+            }
             while let Some(number) = lived_steps.next_if(|lived| *lived < number) {
                 live(&mut series, number);
             }

@@ -53,12 +53,22 @@ pub struct Scraper {
     /// Counts what goes wrong.
     pub telemetry: Arc<Telemetry>,
     slots: Arc<Semaphore>,
+    /// Turns at reading the past: it is some 25 MB until it is taken up.
+    pub(crate) pasts: Arc<Semaphore>,
 }
+
+/// Workloads whose past is in memory at a time.
+const MAX_PASTS: usize = 2;
 
 impl Scraper {
     /// Room for [`MAX_CONCURRENT`] pages.
     pub fn new(clock: Clock, telemetry: Arc<Telemetry>) -> Self {
-        Self { clock, telemetry, slots: Arc::new(Semaphore::new(MAX_CONCURRENT)) }
+        Self {
+            clock,
+            telemetry,
+            slots: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            pasts: Arc::new(Semaphore::new(MAX_PASTS)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use plimsoll::load::Sample;
 use plimsoll::scale::Autoscaler;
 use plimsoll::spec::Checked;
 use plimsoll::units::{Span, Time};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinHandle;
 
 use crate::board::{Board, Cell, ObjectKey};
@@ -126,8 +126,11 @@ enum Recollection {
     /// It is asked for when there is a load to compare it with, and not before this instant.
     Due(Past, Time),
     /// It is being read.
-    Reading(Past, JoinHandle<Result<Vec<Sample>, QueriedError>>),
+    Reading(Past, JoinHandle<Result<Held, QueriedError>>),
 }
+
+/// Samples of the past, and the turn that they take up.
+type Held = (Vec<Sample>, Option<OwnedSemaphorePermit>);
 
 /// Time between two tries to read the past.
 const RETRY: Span = Span::from_secs(600);
@@ -195,13 +198,18 @@ impl Engine {
                     let asking = past.clone();
                     // Each answer is of a whole step.
                     let end = now - Span::from_nanos((now - Time::EPOCH).as_nanos() % step.as_nanos());
-                    let reading = tokio::spawn(async move { asking.samples(end - MEMORY, end, step).await });
+                    let turns = Arc::clone(&self.scraper.pasts);
+                    let reading = tokio::spawn(async move {
+                        // Nobody closes it.
+                        let turn = turns.acquire_owned().await.ok();
+                        Ok((asking.samples(end - MEMORY, end, step).await?, turn))
+                    });
                     Recollection::Reading(past, reading)
                 }
                 None => Recollection::Due(past, at),
             },
             Recollection::Reading(past, reading) if reading.is_finished() => match reading.await {
-                Ok(Ok(samples)) => {
+                Ok(Ok((samples, _turn))) => {
                     let known = self.autoscaler.remember(&samples);
                     tracing::info!(object = %self.key, minutes = known, "history is read from the metrics server");
                     Recollection::Over

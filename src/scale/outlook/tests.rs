@@ -183,3 +183,53 @@ fn history_of_other_steps_or_columns_is_left_aside() {
         assert_eq!(outlook.history().unwrap().len(), taken_up);
     }
 }
+
+#[test]
+fn other_classes_leave_the_past_as_large_as_it_was() {
+    let then = DAY + 12 * 3600;
+    let mut outlook = outlook(INTERVAL);
+    live(&mut outlook, &[1.0, 4.0], 0, then);
+    let (levels, before) = (outlook.history().unwrap().levels(&[1.0, 4.0]), bound(&outlook, then));
+    // The same load, told apart by a label as well, and its weights in another order of size.
+    let rates: Vec<f64> = rates(then + 15, 2).iter().flat_map(|rate| [rate / 2.0, rate / 2.0]).collect();
+    outlook.observe(at(then + 15), &load(&[4.0, 1.0, 4.0, 1.0], &rates));
+    let weights = outlook.folded.weights.clone();
+    assert_eq!(weights.len(), 3);
+    let after = outlook.history().unwrap().levels(&weights);
+    for (before, after) in levels.iter().flatten().zip(after.iter().flatten()) {
+        assert!((after / before - 1.0).abs() < 1e-5, "{before} {after}");
+    }
+    assert!((bound(&outlook, then + 15) / before - 1.0).abs() < 1e-3);
+}
+
+#[test]
+fn what_another_remembers_fills_what_it_did_not_see_itself() {
+    let weights = [1.0, 4.0];
+    let then = 2 * DAY + 6 * 3600;
+    let mut always = outlook(INTERVAL);
+    live(&mut always, &weights, 0, then);
+    let mut late = outlook(INTERVAL);
+    // It was there for an hour, and not for the hour before the last.
+    live(&mut late, &weights, then - 3 * 3600, then - 2 * 3600);
+    live(&mut late, &weights, then - 3600, then);
+    let own = late.history().unwrap().levels(&weights);
+    let past = (1..=then / 60).map(|minute| {
+        // The server tells twice as much for what it saw itself, so that it is seen who is believed.
+        let rates: Vec<f64> = rates(60 * minute - 22, 2).iter().map(|rate| 2.0 * rate).collect();
+        (at(60 * minute), load(&weights, &rates))
+    });
+    let known = late.remember(past);
+    let series = late.history().unwrap();
+    assert_eq!((known, series.first()), (series.len(), 0));
+    let after = series.levels(&weights);
+    let at_own = after.len() - own.len();
+    for (minute, level) in own.iter().enumerate().filter_map(|(i, level)| Some((i, (*level)?))) {
+        assert_eq!(after[at_own + minute], Some(level), "what it saw itself stays");
+    }
+    let always = always.history().unwrap().levels(&weights);
+    for (minute, (after, truth)) in after.iter().zip(&always).take(at_own).enumerate() {
+        let share = after.unwrap() / truth.unwrap();
+        assert!((share - 2.0).abs() < 0.2, "minute {minute}: {share}");
+    }
+    assert_eq!(late.forecast(at(then)).unwrap().earned, 1.0);
+}
