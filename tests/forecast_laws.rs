@@ -263,3 +263,20 @@ proptest! {
         check(&forecaster)?;
     }
 }
+
+/// A restart knows what the series holds. What was learned from days that it no longer holds has faded by then.
+#[test]
+fn what_the_memory_no_longer_holds_counts_little() {
+    for promise in PROMISES {
+        let memory = Settings { memory: Span::from_secs(10 * 86_400), ..settings(promise()) };
+        let steps = noisy_tide(MONDAY, 20 * DAY, 8.0, 5);
+        let (past, future) = steps.split_at(19 * DAY as usize);
+        let mut living = lived(memory.clone(), MONDAY, past);
+        let mut warm = Forecaster::of(memory, living.series().clone(), &[1.0]);
+        let then = MONDAY + past.len() as i64;
+        for (a, b) in said(&mut living, then, future).iter().zip(said(&mut warm, then, future)) {
+            let share = b.bound.get() / a.bound.get();
+            assert!((0.97..1.03).contains(&share), "{}: {share}", a.made_at);
+        }
+    }
+}

@@ -326,3 +326,27 @@ fn now<'a>(
     let is_floor = level.is_some_and(|level| level.is_floor);
     Now { step, local, level: level.map(|level| level.value), is_floor, recent, guesses }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each quantile is insured by its own misses: one that has had too many asks for more than the next one that has had none.
+    #[test]
+    fn insurance_leaves_bounds_in_the_order_of_their_quantiles() {
+        let grid = Grid { step_minutes: 1.0, horizon: 1 };
+        let mut engine = Engine::new(grid, vec![0.995, 0.9975], Span::from_secs(60), Zone::UTC);
+        for (adaptive, missed) in engine.adaptive.iter_mut().zip([true, false]) {
+            (0..1000).for_each(|_| adaptive.learn(missed));
+        }
+        let mut asked = 0;
+        for step in 0..1000 {
+            let value = 100.0 + (step * 7919 % 101) as f64;
+            engine.close(step, Some(Level { value, is_floor: false }));
+            let Some(bounds) = engine.bounds() else { continue };
+            assert!(bounds.at.is_sorted() && bounds.yardstick.is_sorted(), "step {step}: {bounds:?}");
+            asked += 1;
+        }
+        assert!(asked > 900);
+    }
+}
