@@ -299,21 +299,28 @@ impl Engine {
             }
             let own = f64::from(by_expert[which * guesses.len()]);
             let bound = if of > 0.0 { sum / of } else { own };
-            // A higher quantile is never below a lower one.
-            mixed.push(mixed.last().map_or(bound, |last: &f64| bound.max(*last)));
+            mixed.push(bound);
             yardstick.push(own);
         }
+        in_order(&mut mixed);
         let is_known = mixed.iter().chain(&yardstick).all(|bound| bound.is_finite());
         self.bounds = is_known.then(|| {
-            let mut least = 0.0f64;
-            // Each quantile is insured by itself; a higher one is not below a lower one for that.
-            let insured = self.adaptive.iter().map(|adaptive| {
-                least = least.max(adaptive.bound(&self.quantiles, &mixed));
-                least
-            });
-            Bounds { at: insured.collect(), yardstick }
+            let insured = |adaptive: &Adaptive| adaptive.bound(&self.quantiles, &mixed);
+            let mut at: Vec<f64> = self.adaptive.iter().map(insured).collect();
+            in_order(&mut at);
+            Bounds { at, yardstick }
         });
         self.waiting.push(step, Said { guesses, by_expert, bounds: self.bounds.clone() });
+    }
+}
+
+/// A higher quantile is never below a lower one.
+fn in_order(bounds: &mut [f64]) {
+    let Some((first, others)) = bounds.split_first_mut() else { return };
+    let mut least = *first;
+    for bound in others {
+        least = bound.max(least);
+        *bound = least;
     }
 }
 
