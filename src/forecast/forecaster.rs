@@ -345,8 +345,10 @@ impl Forecaster {
         if days < 2 || (number / day) % (days / LOOKS).max(1) != 0 {
             return;
         }
+        // What is known to be an outage is no trough of a period.
+        let mut cleaner = Cleaner::new(self.grid.step_minutes);
         let levels: Vec<Option<Level>> =
-            (from..number).map(|number| self.series.level(number, &self.weights)).collect();
+            (from..number).map(|number| cleaner.clean(self.series.level(number, &self.weights))).collect();
         let values: Vec<Option<f64>> = levels.iter().map(|level| level.map(|level| level.value)).collect();
         self.periods = detect(&values, self.settings.step);
         let is_calendar =
