@@ -7,7 +7,7 @@
 use super::experts::Grid;
 use super::recent::{Ewma, FLOOR, Recent};
 use super::regression::{Regression, Ridge};
-use super::window::Scores;
+use super::window::{Peak, Scores};
 
 /// Scores that quantiles are taken of: a day of minutes, so that each hour of the day has its say.
 const SCORES: usize = 1440;
@@ -163,6 +163,8 @@ pub(super) struct Calibration {
     size: Option<ErrorSize>,
     scores: Scores,
     fewest: usize,
+    /// The largest error of the same time.
+    largest: Peak,
 }
 
 impl Calibration {
@@ -172,12 +174,13 @@ impl Calibration {
             size: Some(ErrorSize::new(grid)),
             scores: Scores::new(SCORES),
             fewest: FEWEST_SCALED.max(FEWEST_HORIZONS * grid.horizon),
+            largest: Peak::new(SCORES),
         }
     }
 
     /// For errors as they come.
     pub(super) fn plain() -> Self {
-        Self { size: None, scores: Scores::new(SCORES), fewest: FEWEST }
+        Self { size: None, scores: Scores::new(SCORES), fewest: FEWEST, largest: Peak::new(SCORES) }
     }
 
     pub(super) fn expect(&self, guess: f64, recent: &Recent, minutes: f64) -> Size {
@@ -207,20 +210,30 @@ impl Calibration {
     pub(super) fn learn(&mut self, guess: f64, truth: f64, told: &Size, minutes: f64) {
         let error = truth - guess;
         self.scores.push(error / told.size);
+        self.largest.push(error);
         if let Some(size) = &mut self.size {
             size.learn(error, told, minutes);
         }
     }
 
+    /// How far above a guess a share `tau` of the truths is, with errors of that size; none with too few scores. Never farther than
+    /// the largest error of the same time: a surprise makes sizes grow, and scores of before, when they were small, are large.
+    pub(super) fn margin(&self, size: &Size, tau: f64) -> Option<f64> {
+        let margin = size.size * self.quantile(tau)?;
+        Some(margin.min(self.largest.get().max(0.0)))
+    }
+
     /// The score that a share `tau` of the last ones did not exceed; none with too few.
-    pub(super) fn quantile(&self, tau: f64) -> Option<f64> {
+    fn quantile(&self, tau: f64) -> Option<f64> {
         let n = self.scores.len();
         match &self.size {
             None => (n >= FEWEST).then(|| self.scores.quantile(tau)).flatten(),
             Some(_) if n < self.fewest => None,
-            // The fewer there are, the further up: with as few as there may be, it is the largest.
+            // The fewer there are, the further up: with as few as there may be it is the largest, and with all of them the quantile
+            // itself.
             Some(_) => {
-                let few = self.fewest as f64 / n as f64;
+                let share = |n: usize| (n as f64).recip() - (SCORES as f64).recip();
+                let few = if self.fewest < SCORES { share(n) / share(self.fewest) } else { 1.0 };
                 self.scores.quantile(1.0 - (1.0 - tau) * (1.0 - few))
             }
         }

@@ -288,9 +288,8 @@ impl Engine {
             let (mut sum, mut of) = (0.0, 0.0);
             let experts = guesses.iter().zip(&self.calibrations).zip(self.mixture.weights(which));
             for ((guess, calibration), weight) in experts {
-                let bound = guess.and_then(|(guess, size)| {
-                    Some((guess + size.size * calibration.quantile(*tau)?).max(0.0))
-                });
+                let bound =
+                    guess.and_then(|(guess, size)| Some((guess + calibration.margin(&size, *tau)?).max(0.0)));
                 by_expert.push(bound.map_or(f32::NAN, |bound| bound as f32));
                 if let Some(bound) = bound {
                     sum += weight * bound;
