@@ -358,7 +358,9 @@ impl Autoscaler {
         }
         let event = self.outlook.as_ref().and_then(|outlook| outlook.event(now));
         if let Some(Floor { event, load }) = event.filter(|_| self.spec.mode != Mode::Reactive) {
-            let metricsqps = MetricsQps::saturating(*load);
+            // What a minute hides it hides then too.
+            let peak_factor = forecast.map_or(1.0, |forecast| forecast.peak_factor);
+            let metricsqps = MetricsQps::saturating(*load * peak_factor);
             let kind = StepKind::Event { event: event.clone(), metricsqps };
             steps.at_least(replicas_for(metricsqps, per_pod), kind);
         }
