@@ -13,6 +13,10 @@ use crate::units::{Span, Time};
 /// Minutes between two refits: what a quarter of an hour adds to days of rows changes little.
 const REFIT: f64 = 15.0;
 
+/// A load that is more than this many times the largest of four weeks is not forecast: should it come, the present load says so.
+const NEVER_SEEN: f64 = 1.5;
+const MOST_OF: f64 = 28.0 * 1440.0;
+
 /// One closed step of the series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Level {
@@ -47,6 +51,8 @@ pub(super) struct Engine {
     /// One a quantile.
     adaptive: Vec<Adaptive>,
     horizon: Horizon,
+    /// The largest level of the last weeks.
+    most: Peak,
     waiting: Waiting<Said>,
     guesses: Vec<Option<f64>>,
     /// The same, with the present level where an expert had nothing to say.
@@ -128,6 +134,7 @@ impl Engine {
             mixture: Mixture::new(calibrations.len(), quantiles.len(), grid.step_minutes),
             adaptive: quantiles.iter().map(|tau| Adaptive::new(*tau)).collect(),
             horizon: Horizon::new(grid.horizon),
+            most: Peak::new(grid.steps(MOST_OF)),
             grid,
             clock: LocalClock { zone, step },
             quantiles,
@@ -156,6 +163,11 @@ impl Engine {
     /// Bounds after the last step. None while nothing can be said.
     pub(super) fn bounds(&self) -> Option<&Bounds> {
         self.bounds.as_ref()
+    }
+
+    /// The largest load that is forecast.
+    pub(super) fn largest(&self) -> f64 {
+        NEVER_SEEN * self.most.get()
     }
 
     /// Finds anew what all that is learned by regression has for coefficients.
@@ -213,6 +225,9 @@ impl Engine {
         // By the clock, so that it does not matter when the series began.
         if step.rem_euclid(self.grid.steps(REFIT) as i64) == 0 {
             self.refit();
+        }
+        if let Some(level) = level {
+            self.most.push(level.value);
         }
         self.recent.push(level.map(|level| level.value));
         self.guess(step, level);
@@ -307,6 +322,8 @@ impl Engine {
             let insured = |adaptive: &Adaptive| adaptive.bound(&self.quantiles, &mixed);
             let mut at: Vec<f64> = self.adaptive.iter().map(insured).collect();
             in_order(&mut at);
+            let largest = self.largest();
+            at.iter_mut().for_each(|bound| *bound = bound.min(largest));
             Bounds { at, yardstick }
         });
         self.waiting.push(step, Said { guesses, by_expert, bounds: self.bounds.clone() });

@@ -395,7 +395,10 @@ impl Forecaster {
                 (Basis::Start, Said { quantile: last, bound: wide, yardstick: wide, middle: self.most })
             }
             Some(said) if self.record.is_trusted() => (Basis::Experts, said),
-            Some(said) => (Basis::Persistence, Said { bound: said.yardstick, ..said }),
+            Some(said) => {
+                let bound = said.yardstick.min(self.engine.largest());
+                (Basis::Persistence, Said { bound, ..said })
+            }
         };
         Some(Forecast {
             made_at: self.series.begins(self.series.end()),

@@ -35,6 +35,9 @@ struct Slot {
 /// A profile takes no more of a surprise than this many times the usual one: a spike today is none tomorrow.
 const MOST_SURPRISE: f64 = 6.0;
 
+/// A present that is more times its profile than this is another pattern, not a larger one.
+const MOST_UNLIKE: f64 = 3.0;
+
 /// Takes a value into a mean of so many before; none that is only known to be larger, where it is not.
 fn take(mean: &mut f32, seen: &mut u16, value: f64, is_floor: bool, least_rate: f32) {
     if is_floor && *seen > 0 && value as f32 <= *mean {
@@ -122,7 +125,8 @@ impl Expert for Season {
         }
         let peak = f64::from(before.peak);
         let (present, profile) = (self.present.get(), self.profile.get());
-        let ratio = if profile > 0.0 { (present / profile).clamp(0.1, 10.0) } else { 1.0 };
+        let ratio =
+            if profile > 0.0 { (present / profile).clamp(MOST_UNLIKE.recip(), MOST_UNLIKE) } else { 1.0 };
         let guesses = [
             peak + present - profile,
             peak * ratio,
