@@ -131,4 +131,42 @@ mod tests {
         assert!(with_latency(2).resume(checkpoint.clone()));
         assert!(!with_latency(3).resume(checkpoint));
     }
+
+    /// A file may be damaged: whatever is still read as a checkpoint must be refused or lived with, and makes no load that is none.
+    #[test]
+    fn a_damaged_checkpoint_is_refused_or_lived_with() {
+        let mut first = autoscaler(Weighing::Fitted(Fitting::default()));
+        live(&mut first, 1..400);
+        let text = serde_json::to_vec(&first.checkpoint()).unwrap();
+        let mut state = 7u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let (mut read, mut resumed) = (0, 0);
+        for _ in 0..3000 {
+            let mut damaged = text.clone();
+            for _ in 0..=random(3) {
+                let at = random(damaged.len());
+                match random(4) {
+                    0 => damaged[at] = b"0123456789-.eE,[]{}\"ntf"[random(23)],
+                    1 => drop(damaged.remove(at)),
+                    2 => damaged.insert(at, b"0123456789-.,"[random(13)]),
+                    _ => damaged[at] = b'0' + random(10) as u8,
+                }
+            }
+            let Ok(checkpoint) = serde_json::from_slice::<Checkpoint>(&damaged) else { continue };
+            read += 1;
+            let mut second = autoscaler(Weighing::Fitted(Fitting::default()));
+            resumed += i32::from(second.resume(checkpoint));
+            for decision in live(&mut second, 400..408) {
+                if let super::super::Outcome::Desired(desired) = decision.outcome {
+                    let load = desired.load.metricsqps.get();
+                    assert!(load.is_finite() && load >= 0.0 && (1..=50).contains(&desired.replicas));
+                    assert!(desired.bound.get().is_finite());
+                }
+            }
+        }
+        assert!(read > 300 && resumed > 300, "{read} read, {resumed} resumed");
+    }
 }
