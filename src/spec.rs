@@ -481,12 +481,14 @@ pub struct ForecastWish {
     pub zone: Zone,
     /// What no history shows.
     pub events: Events,
+    /// What a metrics server takes rates over: evidence is half of it late. Zero where pods are scraped.
+    pub window: Span,
 }
 
 impl ForecastWish {
     /// This promise, and all else as it is by default.
     pub fn new(promise: Promise) -> Self {
-        Self { promise, lead_time: None, zone: Zone::UTC, events: Events::default() }
+        Self { promise, lead_time: None, zone: Zone::UTC, events: Events::default(), window: Span::ZERO }
     }
 }
 
@@ -530,7 +532,7 @@ impl Spec {
                 interval,
                 weighing,
                 target,
-                forecast,
+                forecast: forecast.map(|wish| ForecastWish { window: self.load.window(), ..wish }),
             }),
             _ => Err(InvalidSpec(wrong.0)),
         }
@@ -575,6 +577,14 @@ impl Spec {
 }
 
 impl Load {
+    /// What a metrics server takes rates over; zero where pods are scraped.
+    fn window(&self) -> Span {
+        match &self.source {
+            Source::Scrape(_) => Span::ZERO,
+            Source::Prometheus(server) => server.window,
+        }
+    }
+
     fn check_source(&self, wrong: &mut Wrong) -> Option<Span> {
         let (field, interval) = match &self.source {
             Source::Scrape(scrape) => ("spec.load.source.scrape", scrape.interval),
@@ -772,7 +782,7 @@ impl Forecast {
         };
         let events = Events::new(self.events.clone());
         let events = events.map_err(|error| wrong.add("spec.forecast.events", error.to_string())).ok()?;
-        Some(ForecastWish { promise, lead_time, zone, events })
+        Some(ForecastWish { promise, lead_time, zone, events, window: Span::ZERO })
     }
 }
 

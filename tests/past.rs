@@ -133,7 +133,9 @@ async fn begins(executable: &PathBuf) -> Result<(), Failed> {
     stopper.stop();
     running.await?;
     let file = std::fs::read(kept.path().join("shop_checkout.state.json"))?;
-    let series = serde_json::from_slice::<Checkpoint>(&file)?.history.unwrap();
+    let kept = serde_json::from_slice::<serde_json::Value>(&file[9..])?;
+    let checkpoint: Checkpoint = serde_json::from_value(kept["checkpoint"].clone())?;
+    let series = checkpoint.history.unwrap();
     let weights = [1.0, 10.0];
     let (mut known, mut right) = (0, 0);
     for number in series.first()..series.end() {

@@ -173,7 +173,7 @@ impl Calibration {
         Self {
             size: Some(ErrorSize::new(grid)),
             scores: Scores::new(SCORES),
-            fewest: FEWEST_SCALED.max(FEWEST_HORIZONS * grid.horizon),
+            fewest: FEWEST_SCALED.max(FEWEST_HORIZONS * grid.horizon).min(SCORES),
             largest: Peak::new(SCORES),
         }
     }

@@ -9,6 +9,9 @@ use super::engine::Level;
 use super::level_shift::{Direction, LevelShift};
 use super::recent::Ewma;
 
+/// Steps that a short gap has: a horizon with one in it is still known.
+const SHORT_GAP: u32 = 2;
+
 /// A level that falls at once to less than this share of what it was…
 const GONE: f64 = 0.02;
 /// …where it was at least this share of the usual one, is gone, not low…
@@ -43,6 +46,9 @@ pub(super) struct Cleaner {
     usual: Ewma,
     /// Minutes since the level was gone, and what it was before.
     gone: Option<(f64, f64)>,
+    /// The last level that was load, and steps of which nothing was known since.
+    last: Option<Level>,
+    missing: u32,
     shift: LevelShift,
     shifted: Option<(Shifted, f64)>,
     /// The last error of the profile, how it follows from the one before, and the size of what does not.
@@ -60,6 +66,8 @@ impl Cleaner {
             present: ewma(PRESENT),
             usual: ewma(7.0 * 1440.0),
             gone: None,
+            last: None,
+            missing: 0,
             shift: LevelShift::new(),
             shifted: None,
             last_error: 0.0,
@@ -69,9 +77,13 @@ impl Cleaner {
         }
     }
 
-    /// The level as it is to be learned from: none while it is gone.
+    /// The level as it is to be learned from: none while it is gone. A short gap is as the step before it was.
     pub(super) fn clean(&mut self, level: Option<Level>) -> Option<Level> {
-        let level = level?;
+        let Some(level) = level else {
+            self.missing += 1;
+            return self.last.filter(|_| self.missing <= SHORT_GAP && self.gone.is_none());
+        };
+        self.missing = 0;
         let before = self.present.get();
         match &mut self.gone {
             Some((minutes, was)) => {
@@ -95,7 +107,8 @@ impl Cleaner {
         }
         self.present.push(level.value);
         self.usual.push(level.value);
-        Some(level)
+        self.last = Some(level);
+        self.last
     }
 
     /// Takes how far a level is from what its season expects. What is carried over from step to step is taken off first: the sum that
@@ -152,6 +165,14 @@ mod tests {
             assert!(cleaner.clean(level(100.0)).is_some());
         }
         cleaner
+    }
+
+    #[test]
+    fn a_short_gap_is_as_before_and_a_long_one_is_not_known() {
+        let mut cleaner = busy();
+        let steps =
+            [None, None, None, level(90.0), None].map(|level| cleaner.clean(level).map(|level| level.value));
+        assert_eq!(steps, [Some(100.0), Some(100.0), None, Some(90.0), Some(90.0)]);
     }
 
     #[test]

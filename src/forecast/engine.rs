@@ -142,7 +142,7 @@ impl Engine {
             linear,
             stack,
             calibrations,
-            waiting: Waiting::new(),
+            waiting: Waiting::new(grid.horizon),
             guesses: Vec::new(),
             filled: Vec::new(),
             bounds: None,

@@ -14,13 +14,15 @@ use super::plan::PlanPoint;
 use super::record::Record;
 use super::series::{Series, Step};
 use super::waiting::Waiting;
+use super::window::Peak;
 use crate::units::{MetricsQps, Percent, Span, Time};
 
 /// Quantiles at which bounds are kept. The promise is kept at one of them or in between.
 const GRID: [f64; 9] = [0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999];
 
-/// Before anything can be calibrated, the bound is this many times the most that was seen.
+/// Before anything can be calibrated, the bound is this many times the most of so many minutes.
 const WIDE: f64 = 1.25;
+const START: f64 = 30.0;
 
 /// Minutes of the periods that have experts in any case.
 const CALENDAR: [f64; 3] = [60.0, DAY, 7.0 * DAY];
@@ -100,7 +102,7 @@ pub struct Forecast {
     /// Share of the last day's bounds that held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<f64>,
-    /// How much history it rests on, gaps included.
+    /// How much history it rests on, gaps not included.
     pub history: Span,
     /// The bound counts this many times what the steps' means say: what a step hides, where somebody has seen single samples.
     pub peak_factor: f64,
@@ -206,7 +208,8 @@ pub struct Forecaster {
     record: Record,
     /// What was said, step by step, until the truth is known.
     in_force: Waiting<Said>,
-    most: f64,
+    /// The most of the last half hour.
+    most: Peak,
     said: Option<Said>,
 }
 
@@ -270,8 +273,8 @@ impl Forecaster {
             weights: weights.to_vec(),
             per_pod,
             tuner,
-            in_force: Waiting::new(),
-            most: 0.0,
+            in_force: Waiting::new(grid.horizon),
+            most: Peak::new(grid.steps(START)),
             said: None,
         };
         for number in forecaster.series.first()..forecaster.series.end() {
@@ -320,9 +323,7 @@ impl Forecaster {
         {
             self.record.learn(said.quantile, said.bound, said.yardstick, known.peak);
         }
-        if let Some(level) = level {
-            self.most = self.most.max(level.value);
-        }
+        self.most.push(level.map_or(0.0, |level| level.value));
         if let (Some(_), Some(surprise)) = (level, self.engine.surprise()) {
             self.cleaner.watch(surprise);
         }
@@ -390,9 +391,9 @@ impl Forecaster {
         let step = self.settings.step;
         let (basis, said) = match self.said {
             None => {
-                let wide = WIDE * self.most;
+                let wide = WIDE * self.most.get();
                 let last = self.quantiles[self.quantiles.len() - 1];
-                (Basis::Start, Said { quantile: last, bound: wide, yardstick: wide, middle: self.most })
+                (Basis::Start, Said { quantile: last, bound: wide, yardstick: wide, middle: self.most.get() })
             }
             Some(said) if self.record.is_trusted() => (Basis::Experts, said),
             Some(said) => {
@@ -407,7 +408,7 @@ impl Forecaster {
             quantile: said.quantile,
             middle: amount(said.middle),
             basis,
-            history: step * self.series.len() as i64,
+            history: step * self.series.known() as i64,
             peak_factor: 1.0,
             earned: 1.0,
             periods: self.periods.clone(),
@@ -444,6 +445,13 @@ impl Forecaster {
     /// The day to come, for people; none before there are two days of history.
     pub fn plan(&self) -> Option<Vec<PlanPoint>> {
         super::plan::plan(&self.series, &self.weights, &self.settings.zone)
+    }
+
+    /// Forgets step `number` and all after it, as if they had not been.
+    pub fn forget_from(&mut self, number: i64) {
+        let mut series = self.series.clone();
+        series.truncate(number);
+        self.replace(series);
     }
 
     /// Goes by another series from now on, with as many columns: it is as if it had lived through that one. How many of its steps are

@@ -1,5 +1,7 @@
 //! What a step hides: by how much the load of single samples exceeds the step's mean.
 
+use serde::{Deserialize, Serialize};
+
 use super::window::Scores;
 
 /// Steps that are remembered: a day of minutes.
@@ -12,7 +14,7 @@ const QUANTILE: f64 = 0.9;
 const MOST: f64 = 2.0;
 
 /// Learns the factor from a step's mean to its peak.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Peaks {
     factors: Scores,
 }

@@ -40,6 +40,8 @@ pub struct Series {
     /// Step by step, column by column; NaN throughout a step that is not known.
     rates: VecDeque<f32>,
     floors: VecDeque<bool>,
+    /// Steps that are known.
+    known: usize,
 }
 
 /// Why a stored series cannot be taken up.
@@ -66,6 +68,7 @@ impl Series {
             first: 0,
             rates: VecDeque::new(),
             floors: VecDeque::new(),
+            known: 0,
         }
     }
 
@@ -82,6 +85,11 @@ impl Series {
     /// Steps that it holds, gaps included.
     pub fn len(&self) -> usize {
         self.floors.len()
+    }
+
+    /// Steps that are known.
+    pub fn known(&self) -> usize {
+        self.known
     }
 
     /// Whether it holds none.
@@ -121,9 +129,10 @@ impl Series {
             self.first = number;
         } else if number < self.end() {
             return false;
-        } else if number - self.end() >= self.capacity as i64 {
+        } else if number.saturating_sub(self.end()) >= self.capacity as i64 {
             self.rates.clear();
             self.floors.clear();
+            self.known = 0;
             self.first = number;
         }
         while self.end() < number {
@@ -135,6 +144,7 @@ impl Series {
 
     fn append(&mut self, step: Option<Step<'_>>) {
         if self.len() == self.capacity {
+            self.known -= usize::from(self.rates.front().is_some_and(|rate| rate.is_finite()));
             self.rates.drain(..self.columns);
             self.floors.pop_front();
             self.first += 1;
@@ -150,10 +160,35 @@ impl Series {
             step.rates.len() == self.columns && step.rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0)
         });
         match step {
-            Some(step) => self.rates.extend(step.rates.iter().map(|rate| *rate as f32)),
+            Some(step) => {
+                self.known += 1;
+                self.rates.extend(step.rates.iter().map(|rate| *rate as f32));
+            }
             None => self.rates.extend(std::iter::repeat_n(f32::NAN, self.columns)),
         }
         self.floors.push_back(step.is_some_and(|step| step.is_floor));
+    }
+
+    /// Forgets the step `number` and all after it.
+    pub fn truncate(&mut self, number: i64) {
+        let keep = usize::try_from(number.saturating_sub(self.first)).unwrap_or(0);
+        self.rates.truncate(keep.saturating_mul(self.columns));
+        self.floors.truncate(keep);
+        self.known = self.rates.iter().step_by(self.columns).filter(|rate| rate.is_finite()).count();
+    }
+
+    /// The same steps, remembered for so long: the newest of them where it is shorter.
+    #[must_use]
+    pub fn remembered_for(&self, memory: Span) -> Self {
+        let mut series = Self::new(self.step, self.columns, memory);
+        for number in self.first..self.end() {
+            let step = self.step_at(number);
+            let step = step
+                .as_ref()
+                .map(|(rates, is_floor)| Step { rates: &rates[..self.columns], is_floor: *is_floor });
+            series.push(number, step);
+        }
+        series
     }
 
     /// The level of step `number` with one weight a column; none where it is not known.
@@ -206,7 +241,7 @@ struct Stored {
 
 impl From<Series> for Stored {
     fn from(series: Series) -> Self {
-        let Series { step, columns, capacity, first, rates, floors } = series;
+        let Series { step, columns, capacity, first, rates, floors, known: _ } = series;
         let rates = rates.into_iter().map(|rate| Some(rate).filter(|rate| rate.is_finite())).collect();
         Self { schema: SERIES_SCHEMA, step, columns, capacity, first, rates, floors: floors.into() }
     }
@@ -231,8 +266,13 @@ impl TryFrom<Stored> for Series {
         if rates.iter().flatten().any(|rate| !rate.is_finite() || *rate < 0.0) {
             return Err(SeriesError::Shape("the stored series has a rate that is none"));
         }
-        let rates = rates.into_iter().map(|rate| rate.unwrap_or(f32::NAN)).collect();
-        Ok(Self { step, columns, capacity, first, rates, floors: floors.into() })
+        let begins_and_ends = [first, first + steps].map(|number| number.checked_mul(step.as_nanos()));
+        if begins_and_ends.contains(&None) {
+            return Err(SeriesError::Shape("the stored series is of another age"));
+        }
+        let rates: VecDeque<f32> = rates.into_iter().map(|rate| rate.unwrap_or(f32::NAN)).collect();
+        let known = rates.iter().step_by(columns).filter(|rate| rate.is_finite()).count();
+        Ok(Self { step, columns, capacity, first, rates, floors: floors.into(), known })
     }
 }
 

@@ -6,11 +6,14 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone)]
 pub(super) struct Waiting<T> {
     said: VecDeque<(i64, T)>,
+    /// Steps after which nothing is waited for any more.
+    longest: i64,
 }
 
 impl<T> Waiting<T> {
-    pub(super) fn new() -> Self {
-        Self { said: VecDeque::new() }
+    /// For truths that are known `longest` steps later, or never.
+    pub(super) fn new(longest: usize) -> Self {
+        Self { said: VecDeque::new(), longest: i64::try_from(longest).unwrap_or(i64::MAX) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -24,6 +27,9 @@ impl<T> Waiting<T> {
 
     /// Keeps what was said after step `origin`, which is later than all before.
     pub(super) fn push(&mut self, origin: i64, said: T) {
+        while self.said.front().is_some_and(|(at, _)| origin.saturating_sub(*at) > self.longest) {
+            self.said.pop_front();
+        }
         self.said.push_back((origin, said));
     }
 
@@ -46,7 +52,7 @@ mod tests {
 
     #[test]
     fn what_was_said_waits_for_its_step() {
-        let mut waiting = Waiting::new();
+        let mut waiting = Waiting::new(9);
         for step in [3, 4, 7] {
             waiting.push(step, step * 10);
         }
@@ -54,5 +60,12 @@ mod tests {
         assert_eq!(waiting.take(4), Some(40));
         assert_eq!(waiting.take(5), None);
         assert_eq!(waiting.take(7), Some(70));
+    }
+
+    #[test]
+    fn what_is_never_known_is_not_waited_for() {
+        let mut waiting = Waiting::new(5);
+        (0..1000).for_each(|step| waiting.push(step, ()));
+        assert_eq!(waiting.len(), 6);
     }
 }

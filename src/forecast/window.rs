@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// The last values of a series.
 #[derive(Debug, Clone)]
 pub(super) struct Ring {
@@ -71,11 +73,36 @@ impl Peak {
 }
 
 /// The last `capacity` scores, in order of size too, so that any quantile is one look-up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub(super) struct Scores {
     ring: VecDeque<f32>,
     sorted: Vec<f32>,
     capacity: usize,
+}
+
+/// Scores as they are written down.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    capacity: usize,
+    scores: Vec<f32>,
+}
+
+/// Most that are read back.
+const MOST_KEPT: usize = 10_000;
+
+impl From<Scores> for Kept {
+    fn from(scores: Scores) -> Self {
+        Self { capacity: scores.capacity, scores: scores.ring.into() }
+    }
+}
+
+impl From<Kept> for Scores {
+    fn from(Kept { capacity, scores }: Kept) -> Self {
+        let mut all = Self::new(capacity.clamp(1, MOST_KEPT));
+        scores.into_iter().filter(|score| score.is_finite()).for_each(|score| all.push(f64::from(score)));
+        all
+    }
 }
 
 impl Scores {

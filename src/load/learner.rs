@@ -179,7 +179,7 @@ impl Learner {
 
     /// Whether its parts fit together: one that was written down may have been damaged.
     pub(super) fn is_sound(&self) -> bool {
-        self.fit.costs().len() == self.classes.columns()
+        self.fit.is_sound() && self.fit.costs().len() == self.classes.columns()
     }
 
     /// The fit's classes.

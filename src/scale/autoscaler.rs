@@ -98,23 +98,27 @@ impl Autoscaler {
             model: self.model.clone(),
             latency: self.latency.clone(),
             history: self.history().cloned(),
+            outlook: self.outlook.as_ref().map(Outlook::state),
         }
     }
 
-    /// Goes on with what an earlier one has learned. Each part counts if it is of the same kind as this one's: weights that were
-    /// learned otherwise, another latency objective, or another step are left aside. Whether all of it counts.
+    /// Goes on with what an earlier one has learned. Where requests were weighed otherwise nothing counts, as history is in those weights; another
+    /// latency objective is left aside. Whether all of it counts.
     pub fn resume(&mut self, checkpoint: Checkpoint) -> bool {
-        let Checkpoint { schema, model, latency, history } = checkpoint;
-        if schema != CHECKPOINT_SCHEMA {
+        let Checkpoint { schema, model, latency, history, outlook } = checkpoint;
+        if schema != CHECKPOINT_SCHEMA || !self.model.take_up(model) {
             return false;
         }
-        let mut is_whole = self.model.take_up(model);
+        let mut is_whole = true;
         if let (Some(own), Some(earlier)) = (&mut self.latency, latency) {
             let fits = own.objective() == earlier.objective();
             if fits {
                 *own = earlier;
             }
             is_whole &= fits;
+        }
+        if let (Some(own), Some(earlier)) = (&mut self.outlook, outlook) {
+            own.resume(earlier);
         }
         if let Some(history) = history {
             self.take_up(history);
@@ -130,11 +134,17 @@ impl Autoscaler {
     }
 
     /// Takes what somebody else knows of the past, as samples in the order of time: the forecast then rests on it where it has not been
-    /// there itself. To be called after the present was observed, since the past is weighed by it. How many steps it now knows.
-    pub fn remember(&mut self, past: &[Sample]) -> usize {
-        let Some(outlook) = &mut self.outlook else { return 0 };
+    /// there itself. To be called after the present was observed, since the past is weighed by it. How many steps it now knows; none where it has
+    /// no load yet.
+    pub fn remember(&mut self, past: &[Sample]) -> Option<usize> {
+        let outlook = self.outlook.as_mut()?;
         let weighed = past.iter().filter_map(|sample| Some((sample.at, self.model.weigh(sample)?)));
         outlook.remember(weighed)
+    }
+
+    /// Whether it forecasts: it has seen a load.
+    pub fn is_forecasting(&self) -> bool {
+        self.outlook.as_ref().is_some_and(Outlook::is_forecasting)
     }
 
     /// What is to be kept, so that another can take it up.
@@ -378,6 +388,11 @@ impl Autoscaler {
         }
         if !load.congestion.is_empty() {
             steps.at_least(current, StepKind::Congested { signs: load.congestion.clone() });
+        }
+        let looks_ahead = self.spec.mode != Mode::Reactive && self.is_forecasting();
+        if looks_ahead && forecast.is_none() {
+            // What was asked for with a forecast is not taken back for the lack of one.
+            steps.at_least(current, StepKind::ForecastStale);
         }
         if let Some(until) = self.hold_until.filter(|until| now < *until) {
             steps.at_least(current, StepKind::AfterOutage { until });

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::outlook::OutlookState;
 use crate::forecast::Series;
 use crate::load::{LatencyCapacity, LoadModel};
 
@@ -23,6 +24,9 @@ pub struct Checkpoint {
     /// How the load moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Series>,
+    /// What else the forecast rests on: start-ups, peaks, events in sight, what columns weigh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<OutlookState>,
 }
 
 #[cfg(test)]
@@ -117,7 +121,7 @@ mod tests {
         let checkpoint = through_json(&first.checkpoint());
         let mut other = autoscaler(Weighing::Fitted(Fitting { has_work: true, ..Fitting::default() }));
         assert!(!other.resume(checkpoint.clone()));
-        assert!(other.model().version().is_none() && other.history().is_some());
+        assert!(other.model().version().is_none() && other.history().is_none());
         let mut newer = autoscaler(Weighing::Fitted(Fitting::default()));
         assert!(!newer.resume(Checkpoint { schema: 9, ..checkpoint.clone() }));
         assert!(newer.history().is_none());

@@ -206,6 +206,8 @@ pub enum StepKind {
         /// What says so.
         signs: Vec<Congestion>,
     },
+    /// There is a forecast, but none of now: minutes are missing.
+    ForecastStale,
     /// The load was unknown for so long, a start included, that the HPA may have forgotten what it wanted before.
     AfterOutage {
         /// Until when nothing is lowered.
@@ -228,6 +230,7 @@ impl StepKind {
             Self::WarmingUp { .. } => "WarmingUp",
             Self::Silent { .. } => "Silent",
             Self::Congested { .. } => "Congested",
+            Self::ForecastStale => "ForecastStale",
             Self::AfterOutage { .. } => "AfterOutage",
             Self::MinReplicas => "MinReplicas",
             Self::MaxReplicas => "MaxReplicas",
@@ -257,6 +260,7 @@ impl fmt::Display for StepKind {
                 }
                 Ok(())
             }
+            Self::ForecastStale => f.write_str("there is no forecast of now: minutes are missing"),
             Self::AfterOutage { until } => {
                 let until = until.to_rfc3339_secs();
                 write!(f, "nothing is lowered until {until}: the load was not known for long")

@@ -3,20 +3,22 @@
 use crate::forecast::events::Events;
 use crate::forecast::{Forecast, Series};
 use crate::units::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The event that asks for most, and the load that it is to be ready for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Floor {
     pub(super) event: String,
     pub(super) load: f64,
 }
 
 /// Follows the calendar, step by step.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct EventFloor {
-    /// What was expected when an event came into sight that has no like-day: what its factor multiplies. While it is on, the load
-    /// is its own, and is not multiplied again.
-    base: Option<(String, f64)>,
+    /// What was expected when each event in sight that has no like-day came into sight: what its factor multiplies. While it is on, the load is
+    /// its own, and is not multiplied again; nor is it by an event that follows.
+    bases: BTreeMap<String, f64>,
     floor: Option<Floor>,
 }
 
@@ -38,7 +40,7 @@ impl EventFloor {
         // The bound's head-room over what is likely: a day that is like another is so no more surely than forecasts are.
         let room = if forecast.middle.get() > 0.0 { (bound / forecast.middle.get()).max(1.0) } else { 1.0 };
         let mut floor: Option<Floor> = None;
-        let mut base = None;
+        let mut bases = BTreeMap::new();
         for active in in_sight {
             let load = match active.like {
                 Some(like) => {
@@ -46,12 +48,14 @@ impl EventFloor {
                     level.map(|level| active.factor * level * room)
                 }
                 None => {
-                    let known =
-                        self.base.as_ref().filter(|(name, _)| name == active.name).map(|(_, base)| *base);
-                    // One that is on already when it is first seen is in the load.
-                    let is_new = on != Some(active.name);
-                    let expected = if is_new { Some(bound) } else { known };
-                    base = expected.map(|expected| (active.name.to_owned(), expected)).or(base);
+                    // One that is on already when it is first seen is in the load. While another is on, so is that.
+                    let expected = match on {
+                        None => Some(bound),
+                        Some(on) => self.bases.get(active.name).or_else(|| self.bases.get(on)).copied(),
+                    };
+                    if let Some(expected) = expected {
+                        bases.insert(active.name.to_owned(), expected);
+                    }
                     expected.map(|expected| active.factor * expected)
                 }
             };
@@ -61,7 +65,7 @@ impl EventFloor {
                 floor = Some(Floor { event: active.name.to_owned(), load });
             }
         }
-        self.base = base;
+        self.bases = bases;
         self.floor = floor;
     }
 
@@ -128,6 +132,27 @@ mod tests {
         assert_eq!(observe("2026-11-11T09:59:00Z", 110.0), Some(330.0));
         assert_eq!(observe("2026-11-11T10:30:00Z", 350.0), Some(330.0), "the load is the event's own by now");
         assert_eq!(observe("2026-11-11T12:00:00Z", 350.0), None);
+    }
+
+    #[test]
+    fn an_event_that_follows_another_does_not_multiply_it() {
+        let day = |name: &str, day: &str, next: &str| Event {
+            name: name.into(),
+            time_zone: "UTC".into(),
+            start: format!("2026-11-{day}T00:00"),
+            end: format!("2026-11-{next}T00:00"),
+            like: None,
+            factor: Some(4.0),
+        };
+        let events = Events::new(vec![day("first", "11", "12"), day("second", "12", "13")]).unwrap();
+        let series = Series::new(Span::from_secs(60), 1, Span::from_secs(86_400));
+        let mut floor = EventFloor::default();
+        for (time, bound) in
+            [("10T23:55", 100.0), ("11T23:55", 420.0), ("12T00:01", 420.0), ("12T12:00", 420.0)]
+        {
+            floor.observe(&events, at(&format!("2026-11-{time}:00Z")), &forecast(bound), &series, &[1.0]);
+            assert_eq!(floor.get().map(|floor| floor.load), Some(400.0), "{time}");
+        }
     }
 
     #[test]

@@ -20,4 +20,5 @@ pub use decision::{
     Step, StepKind,
 };
 pub use lead_time::{LeadTime, StartUp};
+pub use outlook::OutlookState;
 pub use short_time::ShortTime;

@@ -6,6 +6,7 @@ use crate::forecast::{Forecast, Forecaster, MOST_COLUMNS, Peaks, PlanPoint, Seri
 use crate::load::{Load, Pods};
 use crate::spec::ForecastWish;
 use crate::units::{MetricsQps, Span, Time};
+use serde::{Deserialize, Serialize};
 
 /// Steps are so long where samples come often enough, and else the next of these that does.
 const STEPS: [Span; 3] = [Span::from_secs(60), Span::from_secs(120), Span::from_secs(300)];
@@ -52,23 +53,35 @@ struct Open {
 }
 
 /// Classes, folded to a few columns of neighbours, and what a request of each column weighs.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Folded {
     classes: Vec<f64>,
-    /// How many requests of each class there are, usually.
+    /// How many requests of each class a column is taken to have. Always the same: what a column weighs then changes with the weights
+    /// alone, and with it all history in proportion.
     usual: Vec<f64>,
     weights: Vec<f64>,
 }
 
-/// Share of a new sample in what is usual: an hour or so.
-const USUAL: f64 = 0.005;
+/// Share of all requests that every class is taken to have beside its own: the first sample may have none of some.
+const AT_LEAST: f64 = 0.05;
+
+/// What it knows beside the series, to be kept over a restart.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutlookState {
+    folded: Folded,
+    lead: LeadTimes,
+    peaks: Peaks,
+    event: EventFloor,
+}
 
 impl Folded {
     /// Takes the classes of `load` and what they weigh; a column weighs what its usual request does.
     fn weigh(&mut self, load: &Load) {
         self.classes = load.classes.iter().map(|class| class.weight).collect();
         if self.usual.len() != self.classes.len() {
-            self.usual = load.classes.iter().map(|class| class.rate.get()).collect();
+            let all: f64 = load.classes.iter().map(|class| class.rate.get()).sum();
+            let least = AT_LEAST * all / self.classes.len().max(1) as f64;
+            self.usual = load.classes.iter().map(|class| class.rate.get() + least).collect();
         }
         let columns = self.classes.len().clamp(1, MOST_COLUMNS);
         // Where there were no requests yet, all classes have as many.
@@ -83,12 +96,6 @@ impl Folded {
         self.weights = sums.into_iter().map(|(sum, of)| if sum > 0.0 { sum / of } else { 1.0 }).collect();
     }
 
-    fn observe(&mut self, load: &Load) {
-        for (usual, class) in self.usual.iter_mut().zip(&load.classes) {
-            *usual += USUAL * (class.rate.get() - *usual);
-        }
-    }
-
     fn column(class: usize, classes: usize) -> usize {
         class * classes.clamp(1, MOST_COLUMNS) / classes.max(1)
     }
@@ -97,7 +104,9 @@ impl Folded {
     fn rates(&self, load: &Load) -> [f64; MOST_COLUMNS] {
         let mut work = [0.0; MOST_COLUMNS];
         for (i, class) in load.classes.iter().enumerate() {
-            work[Self::column(i, self.classes.len())] += class.weight * class.rate.get();
+            // As many as are folded; one of a page that shows more is told apart by its sum alone.
+            let column = Self::column(i, self.classes.len()).min(MOST_COLUMNS - 1);
+            work[column] += class.weight * class.rate.get();
         }
         let all: f64 = work.iter().sum();
         let load = load.metricsqps.get();
@@ -140,6 +149,26 @@ impl Outlook {
         self.history = Some(history);
     }
 
+    /// What it knows beside the series.
+    pub(super) fn state(&self) -> OutlookState {
+        let Self { folded, lead, peaks, event, .. } = self.clone();
+        OutlookState { folded, lead, peaks, event }
+    }
+
+    /// Goes on with what an earlier one knew; to be called before it has seen anything.
+    pub(super) fn resume(&mut self, state: OutlookState) {
+        let OutlookState { folded, lead, peaks, event } = state;
+        let is_sound = folded.usual.len() == folded.classes.len()
+            && folded.weights.len() == folded.classes.len().clamp(1, MOST_COLUMNS)
+            && folded.usual.iter().chain(&folded.weights).all(|value| value.is_finite() && *value >= 0.0);
+        if is_sound {
+            self.folded = folded;
+        }
+        self.lead.resume(lead);
+        (self.peaks, self.event) = (peaks, event);
+        self.horizon = self.needed();
+    }
+
     /// What it has seen.
     pub(super) fn history(&self) -> Option<&Series> {
         self.forecaster.as_ref().map(Forecaster::series).or(self.history.as_ref())
@@ -156,7 +185,9 @@ impl Outlook {
     /// How far to look: the lead time; the time to the next decision; what the evidence is late by, half a window and a scrape; and the
     /// age that a closed step may have. In whole steps.
     fn needed(&self) -> Span {
-        let span = self.lead.get().total + self.interval + self.interval + self.step;
+        let late =
+            Span::from_nanos((self.interval.as_nanos() + self.wish.window.max(self.interval).as_nanos()) / 2);
+        let span = self.lead.get().total + self.interval + late + self.step;
         let step = self.step.as_nanos();
         Span::from_nanos((span.as_nanos().saturating_add(step - 1)) / step * step)
     }
@@ -196,14 +227,13 @@ impl Outlook {
             // What was added up so far was weighed otherwise.
             self.open = None;
             match self.forecaster.take() {
-                Some(old) if has_new_classes => self.fold_anew(&old, &before.weights, load),
+                Some(old) if has_new_classes => self.fold_anew(&old, &before.weights, load, at),
                 forecaster => {
                     self.forecaster = forecaster;
-                    self.weigh();
+                    self.weigh(at);
                 }
             }
         }
-        self.folded.observe(load);
         // A sample tells of the window that ends with it.
         let number = self.number(at);
         if self.open.as_ref().is_some_and(|open| open.number < number) {
@@ -232,7 +262,7 @@ impl Outlook {
         (at - Span::from_nanos(1)).as_nanos().div_euclid(self.step.as_nanos())
     }
 
-    fn weigh(&mut self) {
+    fn weigh(&mut self, at: Time) {
         let weights = &self.folded.weights;
         match &mut self.forecaster {
             Some(forecaster) if forecaster.series().columns() == weights.len() => {
@@ -244,9 +274,15 @@ impl Outlook {
                     zone: self.wish.zone.clone(),
                     ..Settings::new(self.horizon, self.wish.promise)
                 };
-                let fits =
-                    |history: &Series| history.step() == self.step && history.columns() == weights.len();
-                let history = self.history.take().filter(fits);
+                // What ends later than now was written by a clock that was ahead.
+                let now = at.as_nanos().div_euclid(self.step.as_nanos());
+                let fits = |history: &Series| {
+                    history.step() == self.step
+                        && history.columns() == weights.len()
+                        && history.end() <= now + 1
+                };
+                let history =
+                    self.history.take().filter(fits).map(|history| history.remembered_for(settings.memory));
                 let history =
                     history.unwrap_or_else(|| Series::new(self.step, weights.len(), settings.memory));
                 self.forecaster = Some(Forecaster::of_pods(settings, history, weights, self.per_pod));
@@ -256,7 +292,7 @@ impl Outlook {
 
     /// Goes on with other classes, such as those of a label: what the columns were then says nothing of what they are now, so the past is taken to
     /// have been as large as it was, and of the present mix.
-    fn fold_anew(&mut self, old: &Forecaster, weights: &[f64], load: &Load) {
+    fn fold_anew(&mut self, old: &Forecaster, weights: &[f64], load: &Load, at: Time) {
         let lived = old.series();
         let columns = self.folded.weights.len();
         let rates = self.folded.rates(load);
@@ -265,16 +301,22 @@ impl Outlook {
         for number in lived.first()..lived.end() {
             let Some((_, is_floor)) = lived.step_at(number) else { continue };
             let Some(level) = lived.levels_from(number, 1, weights).next().flatten() else { continue };
-            let rates = rates.map(|rate| if present > 0.0 { rate * level / present } else { 0.0 });
+            let mut rates = rates.map(|rate| if present > 0.0 { rate * level / present } else { 0.0 });
+            if present <= 0.0 {
+                rates[0] = level / self.folded.weights[0];
+            }
             series.push(number, Some(Step { rates: &rates[..columns], is_floor }));
         }
         self.history = Some(series);
-        self.weigh();
+        self.weigh(at);
     }
 
-    /// Takes loads of the past, in the order of time, for steps that it does not know itself. How many it then knows.
-    pub(super) fn remember(&mut self, past: impl Iterator<Item = (Time, Load)>) -> usize {
-        let Some(mut forecaster) = self.forecaster.take() else { return 0 };
+    /// Takes loads of the past, in the order of time, for steps that it does not know itself. How many it then knows; none where it has no load
+    /// yet to compare them with.
+    pub(super) fn remember(&mut self, past: impl Iterator<Item = (Time, Load)>) -> Option<usize> {
+        let mut forecaster = self.forecaster.take()?;
+        let classes = self.folded.classes.len();
+        let past = past.filter(|(_, load)| load.classes.len() == classes);
         let lived = forecaster.series();
         let mut series = Series::new(self.step, lived.columns(), forecaster.settings().memory);
         let columns = lived.columns();
@@ -302,14 +344,19 @@ impl Outlook {
         lived_steps.for_each(|number| live(&mut series, number));
         let known = forecaster.replace(series);
         self.forecaster = Some(forecaster);
-        known
+        Some(known)
     }
 
     fn close(&mut self) {
         let (Some(open), Some(forecaster)) = (self.open.take(), &mut self.forecaster) else { return };
         let columns = forecaster.series().columns();
         let rates = open.rates.map(|sum| sum / open.samples);
-        forecaster.close(open.number, Some(Step { rates: &rates[..columns], is_floor: open.is_floor }));
+        let step = Step { rates: &rates[..columns], is_floor: open.is_floor };
+        if !forecaster.close(open.number, Some(step)) {
+            // The clock was set back: what is later than now has not been.
+            forecaster.forget_from(open.number);
+            forecaster.close(open.number, Some(step));
+        }
         self.peaks.learn(open.most, open.load / open.samples);
         let series = forecaster.series();
         let now = series.begins(series.end());
@@ -336,10 +383,15 @@ impl Outlook {
         self.forecast(now).and(self.event.get())
     }
 
+    /// Whether it forecasts at all by now.
+    pub(super) fn is_forecasting(&self) -> bool {
+        self.forecaster.is_some()
+    }
+
     /// What is said of the time to come, if it says anything of `now`.
     pub(super) fn forecast(&self, now: Time) -> Option<Forecast> {
         let mut forecast = self.forecaster.as_ref()?.forecast()?;
-        if now - forecast.made_at > self.step * STALE_STEPS {
+        if now - forecast.made_at > self.step * STALE_STEPS || forecast.made_at > now + self.step {
             return None;
         }
         forecast.earned = (forecast.history.as_secs_f64() / FULLY_EARNED.as_secs_f64()).min(1.0);

@@ -55,20 +55,23 @@ pub struct Scraper {
     slots: Arc<Semaphore>,
     /// Turns at reading the past: it is some 25 MB until it is taken up.
     pub(crate) pasts: Arc<Semaphore>,
+    /// Turns at thinking: mostly microseconds, but living through 28 days of history takes half a second.
+    pub(crate) minds: Arc<Semaphore>,
+    /// Turns at writing down what was learned.
+    pub(crate) pens: Arc<Semaphore>,
 }
 
-/// Workloads whose past is in memory at a time.
+/// Workloads whose past is in memory at a time, that think at a time, and that write at a time.
 const MAX_PASTS: usize = 2;
+const MAX_MINDS: usize = 4;
+const MAX_PENS: usize = 2;
 
 impl Scraper {
     /// Room for [`MAX_CONCURRENT`] pages.
     pub fn new(clock: Clock, telemetry: Arc<Telemetry>) -> Self {
-        Self {
-            clock,
-            telemetry,
-            slots: Arc::new(Semaphore::new(MAX_CONCURRENT)),
-            pasts: Arc::new(Semaphore::new(MAX_PASTS)),
-        }
+        let turns = |count| Arc::new(Semaphore::new(count));
+        let [slots, pasts, minds, pens] = [MAX_CONCURRENT, MAX_PASTS, MAX_MINDS, MAX_PENS].map(turns);
+        Self { clock, telemetry, slots, pasts, minds, pens }
     }
 }
 

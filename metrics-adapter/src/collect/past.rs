@@ -1,13 +1,15 @@
 //! What a metrics server knows of a workload's past: so that a forecast need not begin with nothing.
 //!
 //! Requests by class, minute by minute, as samples of one group: what CPU, queues and pods were then is left aside, since the forecast
-//! is of demand. Read in chunks that fit into an answer, oldest first.
+//! is of demand. Read in chunks that fit into an answer, the newest first: what is read when a server fails is what counts most.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use plimsoll::load::{Group, Labels, Pods, SAMPLE_SCHEMA, Sample};
 use plimsoll::units::{Span, Time};
 
+use super::fetch::FetchError;
 use super::page::Query;
 use super::prometheus::{Api, Endpoint, QueryError, Track};
 use super::promql::{PodNames, Workload};
@@ -17,8 +19,11 @@ use crate::clock::Clock;
 /// Length of a chunk: 720 points a series, of which an answer holds some two hundred series.
 const CHUNK: Span = Span::from_secs(12 * 3600);
 
+/// The shortest that one is halved to, where an answer is too large.
+const SHORTEST: Span = Span::from_secs(3600);
+
 /// Longest time that one chunk is waited for: a server may have to read it from an object store.
-const PATIENCE: Span = Span::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks for one workload's past.
 #[derive(Debug, Clone)]
@@ -40,30 +45,49 @@ impl Past {
         pods: PodNames,
         clock: Clock,
     ) -> Self {
-        Self { api: Api::new(endpoint, clock, PATIENCE), query, namespace, pods, window }
+        Self { api: Api::patient(endpoint, clock, PATIENCE), query, namespace, pods, window }
     }
 
-    /// A sample for each step from `from` to `to` of which the server knows anything, oldest first.
-    ///
-    /// # Errors
-    /// When there is no answer, or none that can be used. What was read before is lost then.
+    /// A sample for each step from `from` to `to` of which the server knows anything, in the order of time; and why there are none before
+    /// the first of them, if the server failed. Chunks that it warns of are left out.
     pub(crate) async fn samples(
         &self,
         from: Time,
         to: Time,
         step: Span,
-    ) -> Result<Vec<Sample>, QueriedError> {
+    ) -> (Vec<Sample>, Option<QueriedError>) {
         let workload = Workload { namespace: &self.namespace, pods: &self.pods, window: self.window };
         let expression = workload.past(&self.query);
-        let mut samples = Vec::new();
-        let mut begin = from;
-        while begin <= to {
-            let end = (begin + CHUNK).min(to);
-            let tracks = self.api.query_range(&expression, begin, end, step).await?;
-            samples.extend(self.chunk(tracks)?);
-            begin = end + step;
+        let (mut chunks, mut end, mut length) = (Vec::new(), to, CHUNK);
+        let mut failed = None;
+        while end >= from {
+            let begin = (end - length + step).max(from);
+            match self.read(&expression, begin, end, step).await {
+                Ok(samples) => {
+                    chunks.push(samples);
+                    end = begin - step;
+                }
+                Err(QueriedError::Query(QueryError::Fetch(FetchError::TooLarge))) if length > SHORTEST => {
+                    length = Span::from_nanos(length.as_nanos() / 2);
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
         }
-        Ok(samples)
+        (chunks.into_iter().rev().flatten().collect(), failed)
+    }
+
+    async fn read(
+        &self,
+        expression: &str,
+        begin: Time,
+        end: Time,
+        step: Span,
+    ) -> Result<Vec<Sample>, QueriedError> {
+        let tracks = self.api.query_range(expression, begin, end, step).await?;
+        self.chunk(tracks.unwrap_or_default())
     }
 
     fn chunk(&self, tracks: Vec<Track>) -> Result<Vec<Sample>, QueriedError> {

@@ -171,7 +171,11 @@ impl Endpoint {
 impl Api {
     /// For a server that is waited for as long as `patience` on `clock`, and never longer than [`MAX_PAGE_TIME`] of the world.
     pub fn new(endpoint: &Endpoint, clock: Clock, patience: Span) -> Self {
-        let patience = clock.in_world(patience).min(MAX_PAGE_TIME);
+        Self::patient(endpoint, clock.clone(), clock.in_world(patience).min(MAX_PAGE_TIME))
+    }
+
+    /// For a server that is waited for as long as `patience` of the world.
+    pub fn patient(endpoint: &Endpoint, clock: Clock, patience: Duration) -> Self {
         let Endpoint { query, range } = endpoint.clone();
         Self { client: fetch::client(patience), query, range, clock, patience }
     }
@@ -185,7 +189,8 @@ impl Api {
         read(&json, at)
     }
 
-    /// Evaluates a PromQL expression at `from` and every `step` after it, up to `to`.
+    /// Evaluates a PromQL expression at `from` and every `step` after it, up to `to`. None where the server warns: what it leaves out would be taken
+    /// for nothing.
     ///
     /// # Errors
     /// When there is no answer within the limits, or none that can be used.
@@ -195,7 +200,7 @@ impl Api {
         from: Time,
         to: Time,
         step: Span,
-    ) -> Result<Vec<Track>, QueryError> {
+    ) -> Result<Option<Vec<Track>>, QueryError> {
         let seconds = |span: Span| format!("{}.{:03}", span.as_millis() / 1000, span.as_millis() % 1000);
         let (start, end) = (seconds(from - Time::EPOCH), seconds(to - Time::EPOCH));
         let form = [("query", expression), ("start", &start), ("end", &end), ("step", &seconds(step))];
@@ -243,7 +248,7 @@ fn read(json: &[u8], at: Time) -> Result<Answer, QueryError> {
 }
 
 /// The answer to a range query, as the API writes it.
-fn read_range(json: &[u8]) -> Result<Vec<Track>, QueryError> {
+fn read_range(json: &[u8]) -> Result<Option<Vec<Track>>, QueryError> {
     let response: RawResponse<RawTrack> = serde_json::from_slice(json).map_err(|_| QueryError::Malformed)?;
     if response.status != "success" || response.data.result_type != "matrix" {
         return Err(QueryError::Malformed);
@@ -251,6 +256,9 @@ fn read_range(json: &[u8]) -> Result<Vec<Track>, QueryError> {
     let results = response.data.result;
     if results.len() > MAX_ANSWER_SERIES {
         return Err(QueryError::TooManySeries);
+    }
+    if !response.warnings.is_empty() {
+        return Ok(None);
     }
     let track = |RawTrack { metric, values }: RawTrack| {
         let points = values.into_iter().filter(|(_, Number(value))| !value.is_nan());
@@ -260,7 +268,7 @@ fn read_range(json: &[u8]) -> Result<Vec<Track>, QueryError> {
             points: points.map(|(seconds, Number(value))| (at(seconds), value)).collect(),
         }
     };
-    Ok(results.into_iter().map(track).collect())
+    Ok(Some(results.into_iter().map(track).collect()))
 }
 
 #[derive(Deserialize)]
@@ -397,7 +405,9 @@ mod tests {
         let points = vec![(Time::from_secs(60), 1.5), (Time::from_secs(180), 2.0)];
         let labels = Labels::from([("le".to_owned(), "1".to_owned())]);
         let empty = Track { labels: Labels::new(), points: vec![] };
-        assert_eq!(tracks, Ok(vec![Track { labels, points }, empty]));
+        assert_eq!(tracks, Ok(Some(vec![Track { labels, points }, empty])));
+        let warned = br#"{"status":"success","data":{"resultType":"matrix","result":[]},"warnings":["a store is gone"]}"#;
+        assert_eq!(read_range(warned), Ok(None));
         assert_eq!(matrix(r#"{"metric":{},"values":[[1,2]]}"#), Err(QueryError::Malformed));
         let vector = br#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
         assert_eq!(read_range(vector), Err(QueryError::Malformed));

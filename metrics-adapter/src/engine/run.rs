@@ -8,8 +8,8 @@ use plimsoll::load::Sample;
 use plimsoll::scale::Autoscaler;
 use plimsoll::spec::Checked;
 use plimsoll::units::{Span, Time};
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::board::{Board, Cell, ObjectKey};
 use crate::collect::prometheus::Endpoint;
@@ -108,7 +108,9 @@ impl Collecting {
 #[derive(Debug)]
 pub struct Engine {
     key: ObjectKey,
-    autoscaler: Autoscaler,
+    interval: Span,
+    /// Thinks beside the runtime's own work, one thing at a time.
+    autoscaler: Arc<Mutex<Autoscaler>>,
     collector: Collecting,
     scraper: Scraper,
     cell: Arc<Cell>,
@@ -126,11 +128,11 @@ enum Recollection {
     /// It is asked for when there is a load to compare it with, and not before this instant.
     Due(Past, Time),
     /// It is being read.
-    Reading(Past, JoinHandle<Result<Held, QueriedError>>),
+    Reading(Past, JoinHandle<Held>),
 }
 
-/// Samples of the past, and the turn that they take up.
-type Held = (Vec<Sample>, Option<OwnedSemaphorePermit>);
+/// Samples of the past, why there are no earlier ones, and the turn that they take up.
+type Held = (Vec<Sample>, Option<QueriedError>, Option<OwnedSemaphorePermit>);
 
 /// Time between two tries to read the past.
 const RETRY: Span = Span::from_secs(600);
@@ -153,30 +155,20 @@ impl Engine {
     ) -> Self {
         let Object { key, spec, query, source } = object;
         let past = Recollection::of(&key, &query, &source, &scraper);
-        let collector = Collecting::new(&key, query, spec.interval, source, &scraper);
+        let state = state_dir.map(|dir| StateFile::of(dir, &key, &query));
+        let interval = spec.interval;
+        let collector = Collecting::new(&key, query, interval, source, &scraper);
         let cell = board.cell(&key);
-        let mut autoscaler = Autoscaler::new(spec);
-        let state = state_dir.map(|dir| StateFile::of(dir, &key));
-        match state.as_ref().map(StateFile::read) {
-            Some(Ok(Some(checkpoint))) => {
-                let minutes = checkpoint.history.as_ref().map_or(0, Series::len);
-                if autoscaler.resume(checkpoint) {
-                    tracing::info!(object = %key, minutes, "what was learned before is taken up");
-                } else {
-                    tracing::warn!(object = %key, minutes, "the spec has changed: part of what was learned before is left aside");
-                }
-            }
-            Some(Err(error)) => tracing::warn!(object = %key, %error, "everything is learned anew"),
-            Some(Ok(None)) | None => {}
-        }
+        let autoscaler = Arc::new(Mutex::new(Autoscaler::new(spec)));
         let kept_at = scraper.clock.now();
-        Self { key, autoscaler, collector, scraper, cell, readiness, state, kept_at, past }
+        Self { key, interval, autoscaler, collector, scraper, cell, readiness, state, kept_at, past }
     }
 
     /// Works until it is told to stop.
     pub async fn run(mut self, mut stop: Stop) {
-        let mut ticks = self.scraper.clock.every(self.autoscaler.spec().interval);
+        let mut ticks = self.scraper.clock.every(self.interval);
         let work = async {
+            self.resume().await;
             loop {
                 ticks.next().await;
                 self.round().await;
@@ -189,35 +181,73 @@ impl Engine {
         self.keep().await;
     }
 
+    /// Does something with the autoscaler where it keeps nobody waiting: a few microseconds mostly, half a second where 28 days of
+    /// history are lived through.
+    async fn think<T: Send + 'static>(
+        &self,
+        thought: impl FnOnce(&mut Autoscaler) -> T + Send + 'static,
+    ) -> T {
+        let autoscaler = Arc::clone(&self.autoscaler);
+        // Nobody closes it.
+        let turn = Arc::clone(&self.scraper.minds).acquire_owned().await.ok();
+        let thinking = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            thought(&mut autoscaler.blocking_lock())
+        });
+        match thinking.await.map_err(JoinError::try_into_panic) {
+            Ok(done) => done,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and this with it.
+            Err(Err(_)) => std::future::pending().await,
+        }
+    }
+
+    /// Goes on with what was kept.
+    async fn resume(&self) {
+        let Some(file) = self.state.clone() else { return };
+        let object = self.key.clone();
+        self.think(move |autoscaler| match file.read() {
+            Ok(Some(checkpoint)) => {
+                let minutes = checkpoint.history.as_ref().map_or(0, Series::known);
+                if autoscaler.resume(checkpoint) {
+                    tracing::info!(%object, minutes, "what was learned before is taken up");
+                } else {
+                    tracing::warn!(%object, "the spec has changed: what was learned before is left aside, or part of it");
+                }
+            }
+            Err(error) => tracing::warn!(%object, %error, "everything is learned anew"),
+            Ok(None) => {}
+        })
+        .await;
+    }
+
     /// Reads the past beside the present, once, and takes it up when it is there.
     async fn recollect(&mut self) {
         let now = self.scraper.clock.now();
         self.past = match std::mem::replace(&mut self.past, Recollection::Over) {
-            Recollection::Due(past, at) if at <= now => match self.autoscaler.history().map(Series::step) {
-                Some(step) => {
-                    let asking = past.clone();
-                    // Each answer is of a whole step.
-                    let end = now - Span::from_nanos((now - Time::EPOCH).as_nanos() % step.as_nanos());
-                    let turns = Arc::clone(&self.scraper.pasts);
-                    let reading = tokio::spawn(async move {
-                        // Nobody closes it.
-                        let turn = turns.acquire_owned().await.ok();
-                        Ok((asking.samples(end - MEMORY, end, step).await?, turn))
-                    });
-                    Recollection::Reading(past, reading)
+            Recollection::Due(past, at) if at <= now => {
+                let step = self.think(|autoscaler| {
+                    autoscaler.is_forecasting().then(|| autoscaler.history().map(Series::step)).flatten()
+                });
+                match step.await {
+                    Some(step) => Recollection::Reading(past.clone(), self.read(past, now, step)),
+                    None => Recollection::Due(past, at),
                 }
-                None => Recollection::Due(past, at),
-            },
+            }
             Recollection::Reading(past, reading) if reading.is_finished() => match reading.await {
-                Ok(Ok((samples, _turn))) => {
-                    let known = self.autoscaler.remember(&samples);
-                    tracing::info!(object = %self.key, minutes = known, "history is read from the metrics server");
-                    Recollection::Over
-                }
-                Ok(Err(error)) => {
-                    let reason = error.reason();
-                    tracing::warn!(object = %self.key, reason, %error, "the metrics server does not tell the past");
-                    Recollection::Due(past, now + RETRY)
+                Ok((samples, failed, _turn)) => {
+                    let known = self.think(move |autoscaler| autoscaler.remember(&samples)).await;
+                    let object = &self.key;
+                    tracing::info!(%object, minutes = known, "history is read from the metrics server");
+                    match failed {
+                        None if known.is_some() => Recollection::Over,
+                        None => Recollection::Due(past, now),
+                        Some(error) => {
+                            let reason = error.reason();
+                            tracing::warn!(%object, reason, %error, "the metrics server does not tell all of the past");
+                            Recollection::Due(past, now + RETRY)
+                        }
+                    }
                 }
                 // It panicked, which is said already.
                 Err(_) => Recollection::Over,
@@ -226,27 +256,44 @@ impl Engine {
         };
     }
 
+    fn read(&self, past: Past, now: Time, step: Span) -> JoinHandle<Held> {
+        // Each answer is of a whole step.
+        let end = now - Span::from_nanos((now - Time::EPOCH).as_nanos() % step.as_nanos());
+        let turns = Arc::clone(&self.scraper.pasts);
+        tokio::spawn(async move {
+            // Nobody closes it.
+            let turn = turns.acquire_owned().await.ok();
+            let (samples, failed) = past.samples(end - MEMORY, end, step).await;
+            (samples, failed, turn)
+        })
+    }
+
     /// Keeps what was learned.
     async fn keep(&mut self) {
         self.kept_at = self.scraper.clock.now();
         let Some(file) = self.state.clone() else { return };
-        let checkpoint = self.autoscaler.checkpoint();
-        let kept = tokio::task::spawn_blocking(move || file.write(&checkpoint)).await;
-        if let Ok(Err(error)) = kept {
+        let turn = Arc::clone(&self.scraper.pens).acquire_owned().await.ok();
+        let checkpoint = self.think(|autoscaler| autoscaler.checkpoint()).await;
+        let writing = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            file.write(&checkpoint)
+        });
+        if let Ok(Err(error)) = writing.await {
             tracing::warn!(object = %self.key, %error, "what was learned is not kept");
         }
     }
 
     async fn round(&mut self) {
         let began = self.scraper.clock.now();
-        if let Some(sample) = self.collector.round().await
-            && let Err(error) = self.autoscaler.observe(&sample)
-        {
-            tracing::warn!(object = %self.key, %error, "the sample is left aside");
+        if let Some(sample) = self.collector.round().await {
+            let observed = self.think(move |autoscaler| autoscaler.observe(&sample)).await;
+            if let Err(error) = observed {
+                tracing::warn!(object = %self.key, %error, "the sample is left aside");
+            }
         }
         self.recollect().await;
         let now = self.scraper.clock.now();
-        let decision = self.autoscaler.decide(now);
+        let decision = self.think(move |autoscaler| autoscaler.decide(now)).await;
         tracing::debug!(object = %self.key, ?decision.outcome, "decided");
         self.cell.publish(decision);
         self.readiness.set();

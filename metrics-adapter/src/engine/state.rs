@@ -7,16 +7,41 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use plimsoll::scale::Checkpoint;
+use serde::{Deserialize, Serialize};
 
 use crate::board::ObjectKey;
+use crate::collect::Query;
 
 /// Largest file that is read: 28 days of minutes take some 2 MB.
 const MOST_BYTES: u64 = 16 << 20;
+
+/// Bytes of the checksum that a file begins with: CRC-32 in hexadecimal and the end of the line.
+const SUM: usize = 9;
+
+fn checksum(kept: &[u8]) -> [u8; SUM] {
+    let mut sum = flate2::Crc::new();
+    sum.update(kept);
+    let mut line = [b'\n'; SUM];
+    for (i, digit) in line.iter_mut().take(8).enumerate() {
+        let nibble = (sum.sum() >> (28 - 4 * i)) & 0xf;
+        *digit = b"0123456789abcdef"[nibble as usize];
+    }
+    line
+}
 
 /// Where what is known of one object is kept.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
     path: PathBuf,
+    /// What the object asks for: what was learned of other series says nothing of these.
+    about: String,
+}
+
+/// What is in the file.
+#[derive(Serialize, Deserialize)]
+struct Kept<C> {
+    about: String,
+    checkpoint: C,
 }
 
 /// Why a state file cannot be used.
@@ -34,15 +59,20 @@ enum Problem {
     Io(#[from] std::io::Error),
     #[error("not what this version wrote: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("it is damaged")]
+    Damaged,
+    #[error("what it was learned from is no longer what the spec asks for")]
+    Other,
     #[error("{0} bytes, where {MOST_BYTES} are the most")]
     TooLarge(u64),
 }
 
 impl StateFile {
-    /// The object's file in `dir`.
-    pub(super) fn of(dir: &Path, key: &ObjectKey) -> Self {
+    /// The object's file in `dir`, for what `query` asks for.
+    pub(super) fn of(dir: &Path, key: &ObjectKey, query: &Query) -> Self {
         // Neither a namespace nor a name has an underscore, or anything that a path would take for a separator.
-        Self { path: dir.join(format!("{}_{}.state.json", key.namespace, key.name)) }
+        let path = dir.join(format!("{}_{}.state.json", key.namespace, key.name));
+        Self { path, about: format!("{query:?}") }
     }
 
     /// What was kept; none if nothing was.
@@ -56,7 +86,16 @@ impl StateFile {
             if size > MOST_BYTES {
                 return Err(Problem::TooLarge(size));
             }
-            Ok(Some(serde_json::from_slice(&std::fs::read(&self.path)?)?))
+            let file = std::fs::read(&self.path)?;
+            let (sum, kept) = file.split_at_checked(SUM).ok_or(Problem::Damaged)?;
+            if sum != checksum(kept) {
+                return Err(Problem::Damaged);
+            }
+            let kept: Kept<Checkpoint> = serde_json::from_slice(kept)?;
+            if kept.about != self.about {
+                return Err(Problem::Other);
+            }
+            Ok(Some(kept.checkpoint))
         };
         read().map_err(|problem| self.error(problem))
     }
@@ -64,9 +103,12 @@ impl StateFile {
     /// Keeps a checkpoint in place of the last one. Who is interrupted leaves the last one as it is.
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
         let write = || -> Result<(), Problem> {
-            let beside = self.path.with_extension("json.new");
+            // Another adapter may write beside this one.
+            let beside = self.path.with_extension(format!("{}.new", std::process::id()));
             let mut file = std::fs::File::create(&beside)?;
-            file.write_all(&serde_json::to_vec(checkpoint)?)?;
+            let kept = serde_json::to_vec(&Kept { about: self.about.clone(), checkpoint })?;
+            file.write_all(&checksum(&kept))?;
+            file.write_all(&kept)?;
             file.sync_all()?;
             Ok(std::fs::rename(&beside, &self.path)?)
         };
@@ -92,13 +134,17 @@ mod tests {
         series.push(10, Some(Step { rates: &[1.5, 0.1], is_floor: false }));
         series.push(12, Some(Step { rates: &[2.5, 0.2], is_floor: true }));
         let model = LoadModel::new(Weighing::Fitted(Fitting::default()));
-        Checkpoint { schema: CHECKPOINT_SCHEMA, model, latency: None, history: Some(series) }
+        Checkpoint { schema: CHECKPOINT_SCHEMA, model, latency: None, history: Some(series), outlook: None }
+    }
+
+    fn query(histogram: &str) -> Query {
+        Query::new(&serde_json::from_value(serde_json::json!({"histogram": histogram})).unwrap())
     }
 
     #[test]
     fn what_is_kept_is_what_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"));
+        let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"), &query("d"));
         assert!(file.read().unwrap().is_none());
         file.write(&checkpoint()).unwrap();
         let read = file.read().unwrap().unwrap();
@@ -108,11 +154,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_learned_of_other_series_is_not_taken_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = ObjectKey::new("shop", "checkout");
+        StateFile::of(dir.path(), &key, &query("d")).write(&checkpoint()).unwrap();
+        let error = StateFile::of(dir.path(), &key, &query("e")).read().unwrap_err().to_string();
+        assert!(error.contains("no longer what the spec asks for"), "{error}");
+    }
+
+    #[test]
     fn what_is_no_checkpoint_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"));
+        let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"), &query("d"));
         for text in ["", "{}", "{\"schema\":9}", "[1,2"] {
             std::fs::write(&file.path, text).unwrap();
+            let error = file.read().unwrap_err().to_string();
+            assert!(error.contains("shop_checkout.state.json: it is damaged"), "{error}");
+            let sum = checksum(text.as_bytes());
+            std::fs::write(&file.path, [&sum, text.as_bytes()].concat()).unwrap();
             let error = file.read().unwrap_err().to_string();
             assert!(error.contains("shop_checkout.state.json: not what this version wrote"), "{error}");
         }
@@ -121,7 +180,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let file = StateFile::of(&dir.path().join("gone"), &ObjectKey::new("shop", "checkout"));
+        let file = StateFile::of(&dir.path().join("gone"), &ObjectKey::new("shop", "checkout"), &query("d"));
         assert!(file.read().unwrap().is_none());
         assert!(file.write(&checkpoint()).is_err());
     }

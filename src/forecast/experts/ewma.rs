@@ -20,7 +20,7 @@ impl Smoothed {
         Self {
             levels: CONSTANTS.map(|minutes| Ewma::new(minutes / grid.step_minutes)),
             gap: 0,
-            tuned: Tuned::new(grid.step_minutes),
+            tuned: Tuned::new(grid),
         }
     }
 }

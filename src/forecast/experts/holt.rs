@@ -61,7 +61,7 @@ impl Holt {
             trends: SETTINGS.map(|(alpha, beta, phi)| DampedTrend::new(alpha, beta, phi)),
             horizon: grid.horizon,
             gap: 0,
-            tuned: Tuned::new(grid.step_minutes),
+            tuned: Tuned::new(grid),
         }
     }
 }

@@ -64,7 +64,7 @@ impl HoltWinters {
             first_slot: None,
             length: grid.steps(minutes),
             variants: SETTINGS.map(|(alpha, gamma)| Seasonal::new(alpha, gamma)),
-            tuned: Tuned::new(grid.step_minutes),
+            tuned: Tuned::new(grid),
         }
     }
 

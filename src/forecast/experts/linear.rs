@@ -50,7 +50,7 @@ impl Linear {
             plain: Regression::new(inputs, half_life, ridge),
             relative: Regression::new(inputs, half_life, ridge),
             quantile: QuantileRegression::new(inputs, 0.95, half_life, ridge),
-            waiting: Waiting::new(),
+            waiting: Waiting::new(grid.horizon),
             inputs: Vec::with_capacity(inputs),
         }
     }
@@ -64,8 +64,10 @@ impl Linear {
         if tells(self.plain.predict(&inputs)) {
             self.plain.learn(&inputs, rise, 1.0);
         }
-        if tells(self.relative.predict(&inputs)) {
-            self.relative.learn(&inputs, rise, (reference * reference).recip());
+        // Relative to nothing there is no row.
+        let weight = (reference * reference).recip();
+        if weight.is_finite() && tells(self.relative.predict(&inputs)) {
+            self.relative.learn(&inputs, rise, weight);
         }
         if tells(self.quantile.predict(&inputs)) {
             self.quantile.learn(&inputs, rise);

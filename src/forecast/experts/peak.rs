@@ -14,7 +14,7 @@ const WINDOWS: [usize; 4] = [1, 2, 3, 4];
 
 impl RecentPeak {
     pub(super) fn new(grid: Grid) -> Self {
-        Self { tuned: Tuned::new(grid.step_minutes) }
+        Self { tuned: Tuned::new(grid) }
     }
 }
 

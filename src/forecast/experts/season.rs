@@ -70,7 +70,7 @@ impl Season {
             surprise: None,
             level_spread: day(),
             peak_spread: day(),
-            tuned: Tuned::new(grid.step_minutes),
+            tuned: Tuned::new(grid),
         }
     }
 

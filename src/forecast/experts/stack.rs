@@ -39,7 +39,7 @@ impl Stack {
         let ridge = Ridge { ridge: RIDGE, prior: grid.horizon as f64 };
         Self {
             fits: QUANTILES.map(|tau| QuantileRegression::new(inputs, tau, half_life, ridge)),
-            waiting: Waiting::new(),
+            waiting: Waiting::new(grid.horizon),
             inputs: Vec::with_capacity(inputs),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::recent::Ewma;
 use super::super::waiting::Waiting;
-use super::Known;
+use super::{Grid, Known};
 
 /// Which of `N` variants moves with the truth most closely. Errors are compared after their own mean is taken off: a guess that
 /// is always too low by the same is as good as one that is right.
@@ -26,10 +26,10 @@ const MEMORY: f64 = 1440.0;
 
 impl<const N: usize> Tuned<N> {
     /// The first variant speaks first.
-    pub(super) fn new(step_minutes: f64) -> Self {
-        let ewma = || Ewma::new(MEMORY / step_minutes);
+    pub(super) fn new(grid: Grid) -> Self {
+        let ewma = || Ewma::new(MEMORY / grid.step_minutes);
         let variants = std::array::from_fn(|_| Record { bias: ewma(), error: ewma() });
-        Self { variants, best: 0, waiting: Waiting::new() }
+        Self { variants, best: 0, waiting: Waiting::new(grid.horizon) }
     }
 
     /// Takes what the variants guess after step `origin`; the guess of the best.
@@ -73,7 +73,7 @@ mod tests {
 
     /// Who speaks after so many steps in which variant `i` is off by `errors[i]` in turn.
     fn best(steps: i64, errors: [[f64; 2]; 3]) -> usize {
-        let mut tuned = Tuned::new(1.0);
+        let mut tuned = Tuned::new(Grid { step_minutes: 1.0, horizon: 1 });
         for step in 0..steps {
             let peak = 100.0 + (step % 7) as f64;
             tuned.choose(step, errors.map(|error| peak - error[(step % 2) as usize]));
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn nothing_is_learned_of_floors_and_of_what_nobody_guessed_at() {
-        let mut tuned: Tuned<2> = Tuned::new(1.0);
+        let mut tuned: Tuned<2> = Tuned::new(Grid { step_minutes: 1.0, horizon: 1 });
         tuned.choose(0, [10.0, 20.0]);
         tuned.learn(&Known { is_floor: true, ..known(0, 20.0) });
         tuned.learn(&known(-5, 20.0));

@@ -33,6 +33,15 @@ pub(super) struct Lag {
 }
 
 impl Lag {
+    /// Whether its parts are of so many classes.
+    pub(super) fn is_sound(&self, classes: usize) -> bool {
+        self.shares.len() == classes
+            && self.windows <= MOST_WINDOWS
+            && self.shares.iter().all(|shares| shares.len() == self.windows + 1)
+            && self.waiting.len() <= self.windows + 1
+            && self.waiting.iter().all(|row| row.rates.len() == classes)
+    }
+
     /// For classes that typically last so many seconds, and windows of so many. None where it would change next to nothing.
     pub(super) fn new(durations: &[f64], window: f64) -> Option<Self> {
         let longest = durations.iter().copied().fold(0.0, f64::max);

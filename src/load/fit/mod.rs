@@ -177,6 +177,19 @@ impl CostFit {
         }
     }
 
+    /// Whether its parts fit together: one that was written down may have been damaged.
+    pub(super) fn is_sound(&self) -> bool {
+        let classes = self.classes.len();
+        let of_classes = |candidate: &Candidate| candidate.regression.is_sound(classes + 1);
+        self.classes.iter().filter_map(|class| class.follows).all(|class| class < classes)
+            && of_classes(&self.aligned)
+            && self
+                .lagged
+                .as_ref()
+                .is_none_or(|(lag, candidate)| lag.is_sound(classes) && of_classes(candidate))
+            && self.qps.regression.is_sound(2)
+    }
+
     /// The classes.
     pub fn classes(&self) -> &[FitClass] {
         &self.classes

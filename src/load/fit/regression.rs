@@ -68,6 +68,22 @@ pub(super) struct Regression {
     plain: Vec<f64>,
 }
 
+impl Regression {
+    /// Whether its parts are of `columns` columns, as those of one that was written down and not damaged are.
+    pub(super) fn is_sound(&self, columns: usize) -> bool {
+        let squares = [&self.later, &self.earlier, &self.across];
+        let rows = [&self.coefficients, &self.plain];
+        self.prior.len() == columns
+            && self.after.len() == columns
+            && self.after.iter().flatten().all(|column| *column < columns)
+            && squares.iter().all(|square| square.is_sound(columns + 1))
+            && self.scores.is_sound(columns)
+            && rows.iter().all(|row| row.len() == columns)
+            // These have y after the columns.
+            && [Some(&self.mean), self.last.as_ref()].into_iter().flatten().all(|row| row.len() == columns + 1)
+    }
+}
+
 /// How the spread of y grows with y: variance ∝ yᵖ.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Spread {

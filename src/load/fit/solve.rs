@@ -14,6 +14,11 @@ impl Square {
         Self { size, cells: vec![0.0; size * size] }
     }
 
+    /// Whether it is of so many rows and columns.
+    pub(super) fn is_sound(&self, size: usize) -> bool {
+        self.size == size && self.cells.len() == size * size
+    }
+
     pub(super) fn size(&self) -> usize {
         self.size
     }

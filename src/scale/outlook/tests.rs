@@ -220,7 +220,7 @@ fn what_another_remembers_fills_what_it_did_not_see_itself() {
     });
     let known = late.remember(past);
     let series = late.history().unwrap();
-    assert_eq!((known, series.first()), (series.len(), 0));
+    assert_eq!((known, series.first()), (Some(series.len()), 0));
     let after = series.levels(&weights);
     let at_own = after.len() - own.len();
     for (minute, level) in own.iter().enumerate().filter_map(|(i, level)| Some((i, (*level)?))) {
