@@ -71,8 +71,9 @@ fn wrong_input_ends_with_2_and_says_where() {
         ),
         (
             &["--policy", "kubernetes"],
-            "there is no policy \"kubernetes\": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, plimsoll-reactive, \
-             plimsoll"
+            "there is no policy \"kubernetes\": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, cpu-per-request, \
+             max-recent, mean-recent, knative-kpa, cron, aws-like, phpa-like, crane-like, ahpa-like, plimsoll-reactive, plimsoll, \
+             clairvoyant"
                 .to_owned(),
         ),
         (

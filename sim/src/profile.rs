@@ -7,13 +7,17 @@ use crate::trace::{Trace, TraceError};
 
 const MINUTE: Span = Span::from_secs(60);
 
-/// What a trace is like. Taken in one pass, in memory that does not depend on the trace's length.
+/// What a trace is like. Taken in one pass, in eight bytes for each of its minutes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// How many requests there are; at least one.
     pub requests: u64,
     /// CPU that all of them need, in core-seconds.
     pub cpu_seconds: f64,
+    /// What all of them wait for beside CPU, in seconds.
+    pub io_seconds: f64,
+    /// CPU work that arrives in each minute, in cores; as many as `length` has.
+    pub work: Vec<f64>,
     /// From the beginning to the end of the last minute in which a request arrives.
     pub length: Span,
     /// CPU work that arrives in the first minute, per second.
@@ -51,6 +55,8 @@ impl Profile {
         let mut profile = Self {
             requests: 0,
             cpu_seconds: 0.0,
+            io_seconds: 0.0,
+            work: Vec::new(),
             length: Span::ZERO,
             first_minute: Cores::ZERO,
             peak_minute: Cores::ZERO,
@@ -72,6 +78,7 @@ impl Profile {
             let cpu = request.cpu.as_secs_f64();
             in_minute += cpu;
             profile.cpu_seconds += cpu;
+            profile.io_seconds += request.io.as_secs_f64();
             profile.requests += 1;
             profile.durations.add(request.intrinsic());
         }
@@ -88,6 +95,10 @@ impl Profile {
     /// Ends the minute that `length` ends with.
     fn close_minute(&mut self, cpu_seconds: f64) {
         let cores = Cores::saturating(cpu_seconds / MINUTE.as_secs_f64());
+        let minutes = usize::try_from(self.length.as_nanos() / MINUTE.as_nanos()).unwrap_or(0);
+        // Minutes without a request are not told of.
+        self.work.resize(minutes.max(1) - 1, 0.0);
+        self.work.push(cores.get());
         if self.length == MINUTE {
             self.first_minute = cores;
         }
@@ -100,6 +111,11 @@ impl Profile {
     /// CPU that a request needs on average, in core-seconds.
     pub fn mean_cpu_seconds(&self) -> f64 {
         self.cpu_seconds / self.requests as f64
+    }
+
+    /// What a request waits for beside CPU on average, in seconds.
+    pub fn mean_io_seconds(&self) -> f64 {
+        self.io_seconds / self.requests as f64
     }
 
     /// Requests per second on average.

@@ -19,8 +19,8 @@ use crate::scenario::{ReplayError, Scenario, Timing};
 use crate::score::{Score, Tally};
 use crate::trace::Trace;
 
-/// Where a replay begins. Traces tell offsets; no policy asks for the date.
-const START: Time = Time::from_secs(1_700_000_000);
+/// Where a replay begins: a Monday's midnight, as traces tell offsets and schedules go by the hour.
+const START: Time = Time::from_secs(1_699_833_600);
 
 const MINUTE: Span = Span::from_secs(60);
 
@@ -76,6 +76,8 @@ pub fn replay(
         share: scenario.share,
         bounds: (scenario.min, scenario.max),
         interval: scenario.timing.scrape,
+        lead: scenario.lead(),
+        start: START,
     };
     let usual = basis.pods_for(profile.first_minute).clamp(scenario.min, scenario.max);
     let mut runs = Vec::new();

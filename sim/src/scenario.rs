@@ -42,6 +42,11 @@ impl Scenario {
         }
     }
 
+    /// Time from a decision until its pods take requests, in 95 of 100 cases: to the next reconcile, and the start-up.
+    pub fn lead(&self) -> Span {
+        self.timing.sync + self.cluster.start_up.p95()
+    }
+
     /// Whether every setting is in its range.
     ///
     /// # Errors

@@ -121,6 +121,18 @@ Policies and their knobs, NAME or NAME:key=value,key=value
   hpa-metricsqps  target=X       an HPA on MetricsQPS per pod
   plimsoll        utilization=P  Plimsoll's own decision; it learns costs from CPU as it goes
                   target=X       the same with the history's weights and MetricsQPS per pod given
+                  objective=P    percent of the time that may be short (0.5)
+  plimsoll-reactive              the same without looking ahead; utilization or target
+  cpu-per-request utilization=P  requests times the CPU that a request used lately
+  max-recent      utilization=P, minutes=N (15)   the maximum of the last minutes of MetricsQPS
+  mean-recent     utilization=P, minutes=N (5)    their mean
+  knative-kpa     target=X, metric=concurrency|rps   Knative's autoscaler
+  cron            margin=F (0.1), utilization=P, hours=N/N/…   a daily schedule by the hour, from the last week
+  aws-like        utilization=P  an hourly plan that only raises, from a day of history on
+  phpa-like       utilization=P  Holt-Winters on replicas, from two days on
+  crane-like      margin=F (0.15), utilization=P    daily or weekly cycles, from two of them on
+  ahpa-like       quantile=Q (0.95), utilization=P  season, trend and a quantile of the rest, from a week on
+  clairvoyant     utilization=P  knows the work of the minutes ahead
 Without a knob, a pod at target uses the same share of its cores under all of them (--share).
 
 Traces, plain or .gz

@@ -182,8 +182,16 @@ impl Default for StartUp {
 }
 
 impl StartUp {
+    /// What it takes in 95 of 100 cases.
+    pub fn p95(self) -> Span {
+        match self {
+            Self::Fixed(span) => span,
+            Self::LogNormal { p95, .. } => p95,
+        }
+    }
+
     /// That of the `pod`-th pod of a run: the same one whoever asks for it.
-    pub(super) fn draw(self, seed: u64, pod: u64) -> Span {
+    pub(crate) fn draw(self, seed: u64, pod: u64) -> Span {
         match self {
             Self::Fixed(span) => span,
             Self::LogNormal { median, p95 } => {

@@ -1,7 +1,7 @@
 //! Policies: who decides how many pods there should be.
 //!
 //! A [`Policy`] sees what a real one would see, as late as that would see it: samples of the load and, whenever the HPA
-//! is reconciled, its pods and their CPU. It says how many replicas it wants and nothing else. All but `fixed` work
+//! is reconciled, its pods and their CPU. It says how many replicas it wants and nothing else. All but `fixed` and `knative-kpa` work
 //! through [`Hpa`](::plimsoll::hpa::Hpa), the controller's own algorithm.
 //!
 //! Targets are alike by default: at the trace's mean mix of requests, a pod at its target uses the same share of the
@@ -13,15 +13,35 @@
 //! hpa-qps         External, AverageValue: requests per second and pod
 //! hpa-metricsqps  External, AverageValue: MetricsQPS per pod
 //! plimsoll        External plimsoll-desired-replicas, AverageValue 1, without tolerance; plimsoll-reactive does not look ahead
+//! clairvoyant     the work that will come, through the same HPA as plimsoll
 //! ```
+//!
+//! Others are what people use or publish, built as their authors would with their defaults: `cpu-per-request`, `max-recent`,
+//! `mean-recent`, `knative-kpa`, `cron`, and after the public descriptions of closed or larger systems `aws-like`, `phpa-like`,
+//! `crane-like`, `ahpa-like`. Their files say what they are made after and what they lack. Those that get a metric get
+//! MetricsQPS, with the weights of the trace's history given: none of them loses by counting requests. Those that plan go through
+//! the HPA that Plimsoll does, and have the same timers and pods.
 
+mod ahpa_like;
+mod aws_like;
+mod clairvoyant;
 mod controller;
+mod cpu_per_request;
+mod crane_like;
+mod cron;
+mod error;
 mod fixed;
 mod hpa_cpu;
 mod hpa_metricsqps;
 mod hpa_qps;
+mod knative_kpa;
 mod knobs;
+mod past;
+mod phpa_like;
+mod planned;
 mod plimsoll;
+mod recent;
+mod season;
 mod target;
 
 use ::plimsoll::hpa::{Pod, PodUsage};
@@ -30,7 +50,9 @@ use ::plimsoll::units::{Cores, Percent, Span, Time};
 
 use crate::history::pods_for;
 use crate::profile::Profile;
+pub use error::PolicyError;
 use knobs::Knobs;
+use planned::planned;
 pub use target::Target;
 
 /// Decides how many pods there should be.
@@ -83,6 +105,10 @@ pub struct Basis<'a> {
     pub bounds: (u32, u32),
     /// Time between two samples.
     pub interval: Span,
+    /// Time from a decision until its pods take requests, in 95 of 100 cases: what an operator has measured.
+    pub lead: Span,
+    /// When the trace begins.
+    pub start: Time,
 }
 
 impl Basis<'_> {
@@ -99,54 +125,42 @@ impl Basis<'_> {
     /// Mean requests per second that take up the share of a pod. In MetricsQPS it is the same number, as the mean
     /// request weighs one.
     pub fn requests_per_pod(&self) -> f64 {
-        self.cores.get() * self.share.as_fraction() / self.profile.mean_cpu_seconds()
+        self.share.as_fraction() * self.full_requests_per_pod()
+    }
+
+    /// Mean requests per second that take up all of the CPU that a pod requests.
+    pub fn full_requests_per_pod(&self) -> f64 {
+        self.cores.get() / self.profile.mean_cpu_seconds()
+    }
+
+    /// Requests that a pod at the share has inside on average, at the mean mix, when it shares one core evenly among those that
+    /// compute, as a single-server queue does: each takes 1/(1 − share) of its CPU time. At a share of 100 % as at 95 %.
+    pub fn concurrency_per_pod(&self) -> f64 {
+        let cpu = self.profile.mean_cpu_seconds() / self.cores.get().min(1.0);
+        let io = self.profile.mean_io_seconds();
+        self.requests_per_pod() * (cpu / (1.0 - self.share.as_fraction().min(0.95)) + io)
     }
 }
 
-/// A policy that there is not, or that cannot be set like that.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyError {
-    /// There is no such policy.
-    #[error("there is no policy {0:?}: the policies are {list}", list = NAMES.join(", "))]
-    Unknown(String),
-    /// It has no such knob.
-    #[error("{policy} has no knob {knob:?}: it has {known}")]
-    Knob {
-        /// The policy.
-        policy: String,
-        /// The knob that it lacks.
-        knob: String,
-        /// The knobs that it has.
-        known: String,
-    },
-    /// A knob is not set to what it takes.
-    #[error("{policy}: {knob}={value}: expected {expected}")]
-    Value {
-        /// The policy.
-        policy: String,
-        /// The knob.
-        knob: String,
-        /// What it is set to.
-        value: String,
-        /// What it takes.
-        expected: &'static str,
-    },
-    /// A knob is set more than once.
-    #[error("{policy}: {knob} is set twice: give it once")]
-    Twice {
-        /// The policy.
-        policy: String,
-        /// The knob.
-        knob: String,
-    },
-    /// Not a list of `key=value`.
-    #[error("{0:?} is not a policy: write NAME or NAME:key=value,key=value")]
-    Syntax(String),
-}
-
 /// The names of all policies, in the order in which they are best compared.
-pub const NAMES: [&str; 6] =
-    ["fixed", "hpa-cpu", "hpa-qps", "hpa-metricsqps", "plimsoll-reactive", "plimsoll"];
+pub const NAMES: [&str; 16] = [
+    "fixed",
+    "hpa-cpu",
+    "hpa-qps",
+    "hpa-metricsqps",
+    "cpu-per-request",
+    "max-recent",
+    "mean-recent",
+    "knative-kpa",
+    "cron",
+    "aws-like",
+    "phpa-like",
+    "crane-like",
+    "ahpa-like",
+    "plimsoll-reactive",
+    "plimsoll",
+    "clairvoyant",
+];
 
 /// The policy that `text` describes: `NAME`, or `NAME:key=value,…`.
 ///
@@ -159,6 +173,16 @@ pub fn build(text: &str, basis: &Basis<'_>) -> Result<Box<dyn Policy>, PolicyErr
         "hpa-cpu" => Box::new(hpa_cpu::HpaCpu::new(&mut knobs, basis)?),
         "hpa-qps" => Box::new(hpa_qps::HpaQps::new(&mut knobs, basis)?),
         "hpa-metricsqps" => Box::new(hpa_metricsqps::HpaMetricsQps::new(&mut knobs, basis)?),
+        "cpu-per-request" => planned(cpu_per_request::CpuPerRequest::default(), &mut knobs, basis)?,
+        "max-recent" => planned(recent::Recent::maximum(&mut knobs)?, &mut knobs, basis)?,
+        "mean-recent" => planned(recent::Recent::mean(&mut knobs)?, &mut knobs, basis)?,
+        "knative-kpa" => Box::new(knative_kpa::KnativeKpa::new(&mut knobs, basis)?),
+        "cron" => planned(cron::Cron::new(&mut knobs, basis)?, &mut knobs, basis)?,
+        "aws-like" => planned(aws_like::AwsLike::default(), &mut knobs, basis)?,
+        "phpa-like" => planned(phpa_like::PhpaLike::new(&mut knobs, basis)?, &mut knobs, basis)?,
+        "crane-like" => planned(crane_like::CraneLike::new(&mut knobs)?, &mut knobs, basis)?,
+        "ahpa-like" => planned(ahpa_like::AhpaLike::new(&mut knobs, basis)?, &mut knobs, basis)?,
+        "clairvoyant" => planned(clairvoyant::Clairvoyant::new(basis), &mut knobs, basis)?,
         "plimsoll" => Box::new(plimsoll::Plimsoll::new(&mut knobs, basis)?),
         "plimsoll-reactive" => Box::new(plimsoll::Plimsoll::reactive(&mut knobs, basis)?),
         other => return Err(PolicyError::Unknown(other.to_owned())),

@@ -13,6 +13,8 @@ pub enum Target {
     Requests(f64),
     /// MetricsQPS.
     MetricsQps(f64),
+    /// Requests inside.
+    Concurrency(f64),
 }
 
 impl Target {
@@ -21,7 +23,7 @@ impl Target {
         match *self {
             Self::Pods(n) => f64::from(n),
             Self::Cpu(percent) => f64::from(percent),
-            Self::Requests(x) | Self::MetricsQps(x) => x,
+            Self::Requests(x) | Self::MetricsQps(x) | Self::Concurrency(x) => x,
         }
     }
 
@@ -32,6 +34,7 @@ impl Target {
             Self::Cpu(_) => "% CPU",
             Self::Requests(_) => "requests/s",
             Self::MetricsQps(_) => "MetricsQPS",
+            Self::Concurrency(_) => "in flight",
         }
     }
 }
@@ -41,7 +44,7 @@ impl fmt::Display for Target {
         let (value, unit) = (self.value(), self.unit());
         match self {
             Self::Pods(_) | Self::Cpu(_) => write!(f, "{value} {unit}"),
-            Self::Requests(_) | Self::MetricsQps(_) => {
+            Self::Requests(_) | Self::MetricsQps(_) | Self::Concurrency(_) => {
                 // Three digits that count, and all that are before the point.
                 let text = format!("{value:.2e}");
                 let exponent = text.split_once('e').and_then(|(_, e)| e.parse::<i32>().ok()).unwrap_or(0);

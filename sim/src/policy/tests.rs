@@ -19,6 +19,8 @@ fn target(text: &str) -> Result<String, String> {
         share: scenario.share,
         bounds: (scenario.min, scenario.max),
         interval: scenario.timing.scrape,
+        lead: scenario.lead(),
+        start: Time::EPOCH,
     };
     build(text, &basis).map(|policy| policy.target().to_string()).map_err(|e| e.to_string())
 }
@@ -56,7 +58,8 @@ fn what_cannot_be_asked_for_is_named_with_what_can() {
     for (text, expected) in [
         (
             "keda",
-            "there is no policy \"keda\": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, plimsoll-reactive, plimsoll",
+            "there is no policy \"keda\": the policies are fixed, hpa-cpu, hpa-qps, hpa-metricsqps, cpu-per-request, max-recent, \
+             mean-recent, knative-kpa, cron, aws-like, phpa-like, crane-like, ahpa-like, plimsoll-reactive, plimsoll, clairvoyant",
         ),
         ("hpa-cpu:target=60", r#"hpa-cpu has no knob "target": it has utilization"#),
         ("hpa-cpu:utilization=0", "hpa-cpu: utilization=0: expected a percentage from 1 to 100"),

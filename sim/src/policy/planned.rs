@@ -1,0 +1,104 @@
+//! What policies have in common that say which load there should be pods for: how they see it, and how that becomes pods.
+
+use ::plimsoll::load::{Load, LoadModel, Sample, Weighing};
+use ::plimsoll::units::{Quantity, Time};
+
+use super::controller::{Controller, answer, external};
+use super::knobs::Knobs;
+use super::past::Past;
+use super::{Basis, Policy, PolicyError, Seen, Target};
+
+const METRIC: &str = "wanted-replicas";
+
+/// What a pod does when it uses all of the CPU that it requests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FullPod {
+    /// MetricsQPS, at any mix.
+    pub(super) metricsqps: f64,
+    /// CPU.
+    pub(super) cores: f64,
+}
+
+/// Says which load there should be pods for. All loads are in pods at full use, so that a utilization divides them.
+pub(super) trait Plan: std::fmt::Debug + Send {
+    /// The load that a sample shows.
+    fn measure(&mut self, load: &Load, sample: &Sample, pod: FullPod) -> Option<f64> {
+        let _ = sample;
+        Some(load.metricsqps.get() / pod.metricsqps)
+    }
+
+    /// A minute has ended, after a sample.
+    fn minute(&mut self, past: &Past) {
+        let _ = past;
+    }
+
+    /// The load that there should be pods for now; none if there is nothing to say. `newest` is the load that was seen last, none while it
+    /// is not known.
+    fn wanted(&mut self, now: Time, newest: Option<f64>) -> Option<f64>;
+}
+
+/// A plan at work: it sees MetricsQPS with the weights of the trace's history, and orders pods through an HPA on an External metric,
+/// AverageValue 1, without tolerance. While there is nothing to say the metric is an error and the HPA holds.
+#[derive(Debug)]
+struct Planned<P> {
+    plan: P,
+    percent: i32,
+    pod: FullPod,
+    model: LoadModel,
+    past: Past,
+    newest: Option<f64>,
+    controller: Controller,
+}
+
+/// The policy that follows `plan`, with the knob `utilization`.
+pub(super) fn planned<P: Plan + 'static>(
+    plan: P,
+    knobs: &mut Knobs,
+    basis: &Basis<'_>,
+) -> Result<Box<dyn Policy>, PolicyError> {
+    let metric = external(METRIC, Quantity::from_milli(1000));
+    Ok(Box::new(Planned {
+        plan,
+        percent: utilization(knobs, basis)?,
+        pod: FullPod { metricsqps: basis.full_requests_per_pod(), cores: basis.cores.get() },
+        model: LoadModel::new(Weighing::Given(basis.weights.clone())),
+        past: Past::default(),
+        newest: None,
+        controller: Controller::exact(vec![metric], basis.bounds),
+    }))
+}
+
+/// The knob `utilization`, in percent; by default the share.
+pub(super) fn utilization(knobs: &mut Knobs, basis: &Basis<'_>) -> Result<i32, PolicyError> {
+    Ok(knobs.utilization()?.unwrap_or_else(|| basis.whole_percent()))
+}
+
+/// The larger one of what is there.
+pub(super) fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+impl<P: Plan> Policy for Planned<P> {
+    fn target(&self) -> Target {
+        Target::Cpu(self.percent)
+    }
+
+    fn observe(&mut self, sample: &Sample) {
+        let load = self.model.observe(sample).ok();
+        self.newest = load.and_then(|load| self.plan.measure(&load, sample, self.pod));
+        if let Some(load) = self.newest
+            && self.past.push(sample.at, load)
+        {
+            self.plan.minute(&self.past);
+        }
+    }
+
+    fn reconcile(&mut self, now: Time, seen: &Seen<'_>) -> u32 {
+        let wanted = self.plan.wanted(now, self.newest).map(|load| 100.0 * load / f64::from(self.percent));
+        let wanted = wanted.ok_or_else(|| "nothing is known of the load yet".to_owned());
+        self.controller.reconcile(now, seen, &answer(METRIC, wanted))
+    }
+}
