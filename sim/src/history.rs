@@ -106,7 +106,7 @@ impl History {
         };
         let cores = config.cores;
         let mut cluster = Cluster::new(config, Time::EPOCH, 1);
-        let mut classes = Played::default();
+        let mut classes = ByClass::default();
         let mut arrivals = trace.arrivals()?;
         let mut minute = Vec::new();
         let mut until = Span::ZERO;
@@ -136,17 +136,24 @@ pub fn pods_for(work: Cores, cores_per_pod: Cores, share: Percent) -> u32 {
 }
 
 /// Requests, and the CPU-seconds that they needed, by duration.
-#[derive(Default)]
-struct Played([(u64, f64); LE.len() + 1]);
+#[derive(Debug, Default)]
+pub(crate) struct ByClass([(u64, f64); LE.len() + 1]);
 
-impl Played {
-    fn add(&mut self, duration: Span, cpu: Span) {
+impl ByClass {
+    pub(crate) fn add(&mut self, duration: Span, cpu: Span) {
         let class = &mut self.0[LE.partition_point(|le| *le < duration.as_secs_f64())];
         class.0 += 1;
         class.1 += cpu.as_secs_f64();
     }
 
-    fn weights(&self) -> Vec<f64> {
+    /// Share of the requests in each class; all zero if there is none.
+    pub(crate) fn shares(&self) -> Vec<f64> {
+        let requests = self.0.iter().map(|(requests, _)| requests).sum::<u64>().max(1);
+        self.0.iter().map(|class| class.0 as f64 / requests as f64).collect()
+    }
+
+    /// What a request of each class needs relative to the mean one; that of an empty class as of the class below.
+    pub(crate) fn weights(&self) -> Vec<f64> {
         let (requests, cpu) = self.0.iter().fold((0, 0.0), |sum, class| (sum.0 + class.0, sum.1 + class.1));
         if cpu <= 0.0 {
             return vec![0.0; self.0.len()];
@@ -172,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_mean_request_weighs_one_and_an_empty_class_what_the_one_below_does() {
-        let mut classes = Played::default();
+        let mut classes = ByClass::default();
         for _ in 0..3 {
             classes.add(ms(20), ms(250));
         }

@@ -10,6 +10,7 @@
 //! cluster  simulated pods behind a balancer: latency is an outcome
 //! policy   who decides how many pods there should be
 //! replay   one trace, all policies in lockstep, one report
+//! contest  policies on traces by either engine, and what each pays at equal shortage
 //! ```
 //!
 //! For months of load there is a second engine, in which load is a number a step: `fluid`, driven by a `series`. `backtest` holds the forecaster's
@@ -22,6 +23,7 @@ pub mod backtest;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cluster;
+pub mod contest;
 pub mod costs;
 pub mod fluid;
 pub mod history;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use plimsoll::hpa::{Container, Phase as PodPhase, Pod, PodUsage, Ready};
 use plimsoll::load::{Counters, ReadyPods, Sample};
-use plimsoll::units::{Quantity, Span, Time};
+use plimsoll::units::{Cores, Quantity, Span, Time};
 
-use crate::cluster::{Cluster, Phase};
+use crate::cluster::{Cluster, Phase, PodView};
 
 /// The one container of a simulated pod.
 const CONTAINER: &str = "app";
@@ -60,8 +60,7 @@ impl MetricsServer {
             if let Some((since, before)) = self.0.get(pod.name).filter(is_its) {
                 let window = now - *since;
                 if let Some(cores) = Quantity::at_least((used - before).max(0.0) / window.as_secs_f64()) {
-                    let containers = BTreeMap::from([(CONTAINER.to_owned(), cores)]);
-                    usages.push(PodUsage { pod: pod.name.to_owned(), timestamp: now, window, containers });
+                    usages.push(usage_of(pod.name, now, window, cores));
                 }
             }
             readings.insert(pod.name.to_owned(), (now, used));
@@ -73,28 +72,40 @@ impl MetricsServer {
 
 /// The pods as the HPA lists them.
 pub(crate) fn list(cluster: &Cluster) -> Vec<Pod> {
-    let cpu = Quantity::from_milli((cluster.config().cores.get() * 1000.0).round() as i64);
-    let pod = |view: crate::cluster::PodView<'_>| {
+    let cores = cluster.config().cores;
+    let pod = |view: PodView<'_>| {
         let ready = Ready {
             status: view.ready_since.is_some().into(),
             last_transition: view.ready_since.or(view.restarted).unwrap_or(view.created),
         };
-        Pod {
-            name: view.name.to_owned(),
-            phase: PodPhase::Running,
-            deleted: view.phase == Phase::Draining,
-            start_time: Some(view.created),
-            ready: Some(ready),
-            containers: vec![Container {
-                name: CONTAINER.to_owned(),
-                requests: BTreeMap::from([("cpu".to_owned(), cpu)]),
-            }],
-            restartable_init_containers: Vec::new(),
-            requests: BTreeMap::new(),
-            labels: BTreeMap::new(),
-        }
+        Pod { deleted: view.phase == Phase::Draining, ..listed(view.name, cores, view.created, ready) }
     };
     cluster.pods().map(pod).collect()
+}
+
+/// A running pod that requests `cores`, as the HPA lists it.
+pub(crate) fn listed(name: &str, cores: Cores, created: Time, ready: Ready) -> Pod {
+    let cpu = Quantity::from_milli((cores.get() * 1000.0).round() as i64);
+    Pod {
+        name: name.to_owned(),
+        phase: PodPhase::Running,
+        deleted: false,
+        start_time: Some(created),
+        ready: Some(ready),
+        containers: vec![Container {
+            name: CONTAINER.to_owned(),
+            requests: BTreeMap::from([("cpu".to_owned(), cpu)]),
+        }],
+        restartable_init_containers: Vec::new(),
+        requests: BTreeMap::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+/// CPU that a pod used over a window.
+pub(crate) fn usage_of(name: &str, timestamp: Time, window: Span, cores: Quantity) -> PodUsage {
+    let containers = BTreeMap::from([(CONTAINER.to_owned(), cores)]);
+    PodUsage { pod: name.to_owned(), timestamp, window, containers }
 }
 
 /// What was measured and can be read only a while later.
@@ -121,8 +132,6 @@ impl<T> Delayed<T> {
 
 #[cfg(test)]
 mod tests {
-    use plimsoll::units::Cores;
-
     use super::*;
     use crate::cluster::{ClusterConfig, Request, StartUp};
 

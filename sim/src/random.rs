@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Scaling,
     /// Phases of the timers.
     Phases,
+    /// How the work of a tick of the fluid engine differs from what is usual.
+    Costs,
     /// Which pods the balancer looks at.
     Balancing,
     /// How long the n-th pod takes to start.
@@ -32,6 +34,7 @@ impl Purpose {
             Self::Scaling => 3,
             Self::Phases => 4,
             Self::Balancing => 5,
+            Self::Costs => 6,
             Self::StartUp(pod) => 1000 + pod,
             Self::Crashes(pod) => (1 << 40) + pod,
         }

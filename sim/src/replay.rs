@@ -20,7 +20,7 @@ use crate::score::{Score, Tally};
 use crate::trace::Trace;
 
 /// Where a replay begins: a Monday's midnight, as traces tell offsets and schedules go by the hour.
-const START: Time = Time::from_secs(1_699_833_600);
+pub(crate) const START: Time = Time::from_secs(1_699_833_600);
 
 const MINUTE: Span = Span::from_secs(60);
 
@@ -48,9 +48,92 @@ pub struct Progress {
     pub done: Span,
 }
 
-/// Replays the trace under each of the policies (`NAME` or `NAME:key=value,…`), in lockstep, and scores them in the order
-/// given. `progress` is told after every minute of the trace, in each
-/// stage.
+/// A trace that has been read and played for its weights: what all policies start from.
+#[derive(Debug)]
+pub struct Prepared {
+    trace: Trace,
+    scenario: Scenario,
+    profile: Profile,
+    history: History,
+}
+
+impl Prepared {
+    /// Reads the trace, and plays it once for the weights. `progress` is told after every minute of it.
+    ///
+    /// # Errors
+    /// When the trace or a setting is wrong.
+    pub fn new(
+        trace: &Trace,
+        scenario: &Scenario,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Self, ReplayError> {
+        scenario.check()?;
+        let profile = Profile::of_with(trace, |read| progress(at(Stage::Reading, read, read.length)))?;
+        let history = History::of_with(trace, &profile, &scenario.cluster, scenario.share, |done| {
+            progress(at(Stage::Fitting, &profile, done));
+        })?;
+        Ok(Self { trace: trace.clone(), scenario: scenario.clone(), profile, history })
+    }
+
+    /// What the trace is like.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Whether there is such a policy, and it can be set like that.
+    ///
+    /// # Errors
+    /// When there is not, or it cannot.
+    pub fn check(&self, policy: &str) -> Result<(), ReplayError> {
+        let basis = Basis::new(&self.profile, &self.history.weights, &self.scenario, START);
+        policy::build(policy, &basis)?;
+        Ok(())
+    }
+
+    /// Replays the trace under each of the policies (`NAME` or `NAME:key=value,…`), in lockstep, and scores them in the order
+    /// given. `progress` is told after every minute of the trace.
+    ///
+    /// # Errors
+    /// When a policy is wrong, or the trace has become wrong.
+    pub fn run(
+        &self,
+        policies: &[String],
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Vec<Score>, ReplayError> {
+        let Self { trace, scenario, profile, history } = self;
+        let basis = Basis::new(profile, &history.weights, scenario, START);
+        let usual = basis.usual_pods();
+        let mut runs = Vec::new();
+        for name in policies {
+            runs.push(Run::new(name, policy::build(name, &basis)?, usual, scenario));
+        }
+        let mut arrivals = trace.arrivals()?;
+        let mut chunk: Vec<Request> = Vec::new();
+        let mut work = 0.0;
+        for (now, tick) in Timers::new(scenario).take_while(|(now, _)| *now <= START + profile.length) {
+            chunk.clear();
+            arrivals.take_until(now - START, &mut chunk)?;
+            work += chunk.iter().map(|request| request.cpu.as_secs_f64()).sum::<f64>();
+            for run in &mut runs {
+                run.advance(now, &chunk);
+                run.tick(now, tick, work, scenario);
+            }
+            if tick == Tick::Minute {
+                work = 0.0;
+                progress(at(Stage::Replaying, profile, now - START));
+            }
+        }
+        Ok(runs.into_iter().map(Run::score).collect())
+    }
+}
+
+fn at(stage: Stage, profile: &Profile, done: Span) -> Progress {
+    let Profile { requests, length, .. } = *profile;
+    Progress { stage, requests, length, done }
+}
+
+/// Prepares the trace, replays it under the policies, and reports. `progress` is told after every minute of the trace, in
+/// each stage.
 ///
 /// # Errors
 /// When the trace, a policy or a setting is wrong.
@@ -60,48 +143,9 @@ pub fn replay(
     policies: &[String],
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, ReplayError> {
-    scenario.check()?;
-    let at = |stage, profile: &Profile, done| {
-        let Profile { requests, length, .. } = *profile;
-        Progress { stage, requests, length, done }
-    };
-    let profile = Profile::of_with(trace, |read| progress(at(Stage::Reading, read, read.length)))?;
-    let fit = History::of_with(trace, &profile, &scenario.cluster, scenario.share, |done| {
-        progress(at(Stage::Fitting, &profile, done));
-    })?;
-    let basis = Basis {
-        profile: &profile,
-        weights: &fit.weights,
-        cores: scenario.cluster.cores,
-        share: scenario.share,
-        bounds: (scenario.min, scenario.max),
-        interval: scenario.timing.scrape,
-        lead: scenario.lead(),
-        start: START,
-    };
-    let usual = basis.pods_for(profile.first_minute).clamp(scenario.min, scenario.max);
-    let mut runs = Vec::new();
-    for name in policies {
-        runs.push(Run::new(name, policy::build(name, &basis)?, usual, scenario));
-    }
-    let mut arrivals = trace.arrivals()?;
-    let mut chunk: Vec<Request> = Vec::new();
-    let mut work = 0.0;
-    for (now, tick) in Timers::new(scenario).take_while(|(now, _)| *now <= START + profile.length) {
-        chunk.clear();
-        arrivals.take_until(now - START, &mut chunk)?;
-        work += chunk.iter().map(|request| request.cpu.as_secs_f64()).sum::<f64>();
-        for run in &mut runs {
-            run.advance(now, &chunk);
-            run.tick(now, tick, work, scenario);
-        }
-        if tick == Tick::Minute {
-            work = 0.0;
-            progress(at(Stage::Replaying, &profile, now - START));
-        }
-    }
-    let scores = runs.into_iter().map(Run::score).collect();
-    Ok(Report::new(trace, &profile, &fit, scenario, scores))
+    let prepared = Prepared::new(trace, scenario, &mut progress)?;
+    let scores = prepared.run(policies, progress)?;
+    Ok(Report::new(trace, &prepared.profile, &prepared.history, scenario, scores))
 }
 
 /// What happens at an instant.

@@ -4,8 +4,11 @@ use plimsoll::units::{Cores, Span};
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Completion, Totals};
+use crate::fluid::{self, Scores, Step};
 use crate::latency::Latencies;
 use crate::policy::Target;
+
+const MINUTE: Span = Span::from_secs(60);
 
 /// When a request is late: its time in the system exceeds `factor` times its duration in an idle pod, plus `slack`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +49,9 @@ pub struct Score {
     pub minutes: u64,
     /// Minutes in which more CPU work arrived than the ready pods could have done in them.
     pub short_minutes: u64,
+    /// The same minutes as SPEC and others score them: a step is a minute, load is CPU work, and a pod carries what it may use.
+    #[serde(flatten)]
+    pub scores: Scores,
     /// Requests that reached the balancer.
     pub arrived: u64,
     /// Requests that were answered.
@@ -88,8 +94,11 @@ pub(crate) struct Tally {
     latencies: Latencies,
     minutes: u64,
     short_minutes: u64,
-    /// Pod-seconds ready up to the last full minute.
-    ready_before: f64,
+    scores: fluid::Tally,
+    /// Pod-seconds, and of those the ready ones, up to the last full minute.
+    before: (f64, f64),
+    /// Pods ordered and given back since then.
+    changed: u32,
     scale_ups: u64,
     scale_downs: u64,
     most_replicas: u32,
@@ -103,7 +112,9 @@ impl Tally {
             latencies: Latencies::default(),
             minutes: 0,
             short_minutes: 0,
-            ready_before: 0.0,
+            scores: fluid::Tally::default(),
+            before: (0.0, 0.0),
+            changed: 0,
             scale_ups: 0,
             scale_downs: 0,
             most_replicas: replicas,
@@ -117,13 +128,24 @@ impl Tally {
 
     /// A minute is over, in which `arrived` core-seconds of work arrived. A pod can do `usable` of it.
     pub(crate) fn minute(&mut self, arrived: f64, totals: &Totals, usable: Cores) {
-        let could_do = (totals.ready_pod_seconds - self.ready_before) * usable.get();
+        let (paid, ready) = (totals.pod_seconds - self.before.0, totals.ready_pod_seconds - self.before.1);
+        self.short_minutes += u64::from(arrived > ready * usable.get());
+        let minute = MINUTE.as_secs_f64();
+        self.scores.add(&Step {
+            index: usize::try_from(self.minutes).unwrap_or(usize::MAX),
+            load: arrived,
+            capacity: usable.get() * minute,
+            paid: paid / minute,
+            ready: ready / minute,
+            changed: f64::from(self.changed),
+        });
         self.minutes += 1;
-        self.short_minutes += u64::from(arrived > could_do);
-        self.ready_before = totals.ready_pod_seconds;
+        self.before = (totals.pod_seconds, totals.ready_pod_seconds);
+        self.changed = 0;
     }
 
     pub(crate) fn scaled(&mut self, before: u32, after: u32) {
+        self.changed += after.abs_diff(before);
         self.scale_ups += u64::from(after > before);
         self.scale_downs += u64::from(after < before);
         self.most_replicas = self.most_replicas.max(after);
@@ -143,6 +165,7 @@ impl Tally {
             pod_hours: totals.pod_seconds / 3600.0,
             minutes: self.minutes,
             short_minutes: self.short_minutes,
+            scores: self.scores.scores(),
             arrived: totals.arrived,
             completed: totals.completed,
             in_flight_at_end: totals.in_flight,

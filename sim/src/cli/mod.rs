@@ -4,9 +4,13 @@
 //! message that says where and what to do; a reader that closes its pipe is no error.
 
 mod args;
+mod assumed;
 mod closed_loop;
+mod compare;
+mod contest;
 mod costs;
 mod forecast;
+mod frontier;
 mod output;
 mod table;
 
@@ -79,6 +83,8 @@ fn execute(command: &Command) -> anyhow::Result<()> {
             output.write(&comparison, || closed_loop::render(&comparison))
         }
         Command::Forecast(args) => forecast::execute(args),
+        Command::Compare(args) => compare::execute(args),
+        Command::Frontier(args) => frontier::execute(args),
     }
 }
 
@@ -108,7 +114,7 @@ fn simulate(run: &Run) -> Result<Report, ReplayError> {
             bar.set_position(position);
         }
     };
-    let report = replay(&trace, &run.scenario(), &policies, progress);
+    let report = replay(&trace, &run.assumed.scenario(), &policies, progress);
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }

@@ -26,7 +26,7 @@ fn the_arguments_are_sound() {
 #[test]
 fn the_defaults_are_the_librarys() {
     let run = run(&[]);
-    assert_eq!(run.scenario(), crate::scenario::Scenario::with_share("70%".parse().unwrap()));
+    assert_eq!(run.assumed.scenario(), crate::scenario::Scenario::with_share("70%".parse().unwrap()));
     assert_eq!(run.trace_options().unwrap(), crate::trace::TraceOptions::default());
 }
 

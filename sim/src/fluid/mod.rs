@@ -11,6 +11,7 @@
 //! score     shortage, pods, churn, and the scores of SPEC
 //! frontier  pods against short time, over a rule's knob
 //! compare   Plimsoll, the clairvoyant and the reactive rules on one series
+//! policies  the event engine's policies, which see samples and pods, and decide by its own code
 //! ```
 
 mod actuator;
@@ -18,6 +19,9 @@ mod compare;
 mod error;
 mod frontier;
 mod kernel;
+mod mix;
+mod pods;
+mod policies;
 mod rules;
 mod score;
 
@@ -26,6 +30,7 @@ pub use compare::{Comparison, Parts, RuleReport, Settings, compare};
 pub use error::FluidError;
 pub use frontier::{Frontier, Point, sweep, utilizations};
 pub use kernel::{Plant, Step, run};
+pub use policies::{Outcome, Workload};
 pub use rules::{Clairvoyant, Ewma, Maximum, Mean, Newest, Plimsoll, Reactive, Rule};
 pub use score::{Scores, Tally};
 

@@ -1,5 +1,5 @@
 // What all charts have in common. A page's script calls
-//   plimsoll.chart(figure, {data, series, y, describe, height})
+//   plimsoll.chart(figure, {data, series, x, y, describe, height})
 // for a <figure> with a .plot in it and, if wanted, a .readout and buttons with data-zoom. Lines take their colours from the theme's
 // custom properties, by name, so that they follow it.
 "use strict";
@@ -47,7 +47,8 @@ const plimsoll = (() => {
     chart.setScale("x", { min, max });
   };
 
-  const chart = (figure, { data, series, y = {}, describe, height = 320 }) => {
+  // Abscissas are seconds unless x shows them otherwise.
+  const chart = (figure, { data, series, x, y = {}, describe, height = 320 }) => {
     const plot = figure.querySelector(".plot"), readout = figure.querySelector(".readout");
     const line = { grid: { stroke: () => colour("rule"), width: 1 }, ticks: { stroke: () => colour("rule"), width: 1, size: 4 }, stroke: () => colour("soft"), font: "12px system-ui, sans-serif" };
     const size = () => ({ width: plot.clientWidth, height: Math.min(height, Math.max(200, plot.clientWidth * 0.6)) });
@@ -56,7 +57,7 @@ const plimsoll = (() => {
       legend: { show: false },
       scales: { x: { time: false }, y },
       axes: [
-        { ...line, size: 32, incrs: SECONDS, space: 90, values: (_, ticks) => ticks.map(offset) },
+        { ...line, size: 32, ...(x ? {} : { incrs: SECONDS }), space: 90, values: (_, ticks) => ticks.map(x ? x.show : offset) },
         { ...line, size: (_, ticks) => 16 + 7 * Math.max(1, ...(ticks || []).map(tick => tick.length)), values: (_, ticks) => ticks.map(y.show || number) },
       ],
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },

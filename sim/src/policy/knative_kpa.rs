@@ -54,8 +54,9 @@ impl KnativeKpa {
         };
         match self.target {
             Target::Concurrency(_) => {
-                let inside =
-                    groups().map(|group| group.in_flight.map(|inside| inside.now)).sum::<Option<f64>>();
+                // The mean over the window, as a queue proxy reports, from what was inside at both of its ends.
+                let inside = |group: &Group| group.in_flight.map(|inside| inside.now - inside.change / 2.0);
+                let inside = groups().map(inside).sum::<Option<f64>>();
                 // By Little's law, where no gauge tells.
                 inside.or_else(|| sum(|rates| rates.busy().map(Rate::get)))
             }

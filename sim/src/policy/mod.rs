@@ -50,6 +50,7 @@ use ::plimsoll::units::{Cores, Percent, Span, Time};
 
 use crate::history::pods_for;
 use crate::profile::Profile;
+use crate::scenario::Scenario;
 pub use error::PolicyError;
 use knobs::Knobs;
 use planned::planned;
@@ -111,7 +112,26 @@ pub struct Basis<'a> {
     pub start: Time,
 }
 
-impl Basis<'_> {
+impl<'a> Basis<'a> {
+    /// For a trace like `profile` whose duration classes weigh `weights`, under `scenario`, from `start` on.
+    pub fn new(profile: &'a Profile, weights: &'a Weights, scenario: &Scenario, start: Time) -> Self {
+        Self {
+            profile,
+            weights,
+            cores: scenario.cluster.cores,
+            share: scenario.share,
+            bounds: (scenario.min, scenario.max),
+            interval: scenario.timing.scrape,
+            lead: scenario.lead(),
+            start,
+        }
+    }
+
+    /// Pods that the first minute takes, within the bounds: what policies that scale begin with.
+    pub fn usual_pods(&self) -> u32 {
+        self.pods_for(self.profile.first_minute).clamp(self.bounds.0, self.bounds.1)
+    }
+
     /// Pods that carry this much CPU work at the share.
     pub fn pods_for(&self, work: Cores) -> u32 {
         pods_for(work, self.cores, self.share)

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::history::History;
-use crate::scenario::Scenario;
 use crate::trace::{Trace, TraceOptions};
 
 /// The target, or the error, of the policy that `text` describes, for five minutes of the built-in trace.
@@ -12,16 +11,7 @@ fn target(text: &str) -> Result<String, String> {
     let profile = Profile::of(&trace).unwrap();
     let scenario = Scenario::with_share("70%".parse().unwrap());
     let fit = History::of(&trace, &profile, &scenario.cluster, scenario.share).unwrap();
-    let basis = Basis {
-        profile: &profile,
-        weights: &fit.weights,
-        cores: scenario.cluster.cores,
-        share: scenario.share,
-        bounds: (scenario.min, scenario.max),
-        interval: scenario.timing.scrape,
-        lead: scenario.lead(),
-        start: Time::EPOCH,
-    };
+    let basis = Basis::new(&profile, &fit.weights, &scenario, Time::EPOCH);
     build(text, &basis).map(|policy| policy.target().to_string()).map_err(|e| e.to_string())
 }
 
