@@ -101,13 +101,17 @@ pub(super) fn heading(field: &Field) -> String {
         Engine::Event => "request by request",
         Engine::Fluid => "fluid: neither latency nor single requests are seen",
     };
+    let scored = match field.warm_up() {
+        Span::ZERO => String::new(),
+        warm_up => format!(" Scored after {warm_up}."),
+    };
     let length = Span::from_secs_f64(profile.length.as_secs_f64());
     let scale = match field.rate_scale() {
         1.0 => String::new(),
         scale => format!(" at {scale:.4} times its rate"),
     };
     format!(
-        "{}{scale}: {length}, {engine}.\nWork for {:.1} pods at full use on average, {:.1} in the busiest minute; {} to {} pods, ready {} after creation.\n",
+        "{}{scale}: {length}, {engine}.\nWork for {:.1} pods at full use on average, {:.1} in the busiest minute; {} to {} pods, ready {} after creation.{scored}\n",
         field.name(),
         profile.mean_cores().get() / cores,
         profile.peak_minute.get() / cores,

@@ -29,6 +29,13 @@ pub const MEAN_PODS: f64 = 20.0;
 /// How often requests are counted where a row of a trace is a request.
 const STEP: Span = Span::from_secs(60);
 
+/// Of a trace in the fluid engine, the share that is run and not scored, up to [`LONGEST_WARM_UP`], unless it is asked otherwise: who plans by days
+/// and weeks has to have seen some.
+const WARM_UP: f64 = 0.7;
+
+/// By then even those who plan by weeks have what they ask for.
+const LONGEST_WARM_UP: Span = Span::from_secs(14 * 86_400);
+
 /// What policies are run by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -54,6 +61,7 @@ pub struct Field {
     name: String,
     scenario: Scenario,
     options: TraceOptions,
+    warm_up: Span,
     ready: Ready,
 }
 
@@ -106,7 +114,19 @@ impl Field {
                 Ready::Fluid(Box::new(Workload::new(&series, &options, scenario)?))
             }
         };
-        Ok(Self { name: name.to_owned(), scenario: scenario.clone(), options, ready })
+        let mut field =
+            Self { name: name.to_owned(), scenario: scenario.clone(), options, warm_up: Span::ZERO, ready };
+        if engine == Engine::Fluid {
+            let most = Span::from_secs_f64(WARM_UP * field.profile().length.as_secs_f64());
+            let is_long = field.profile().length > LONG;
+            field.warm_up = if is_long { most.min(LONGEST_WARM_UP) } else { Span::ZERO };
+        }
+        Ok(field)
+    }
+
+    /// How long policies run before they are scored: zero in the event engine, and for two days or less.
+    pub fn warm_up(&self) -> Span {
+        self.warm_up
     }
 
     /// What the trace was asked for by.
@@ -167,7 +187,7 @@ impl Field {
                 })
             }
             Ready::Fluid(workload) => {
-                Ok(Entry::of_fluid(self, policy, workload.run(policy, &self.scenario)?))
+                Ok(Entry::of_fluid(self, policy, workload.run(policy, &self.scenario, self.warm_up)?))
             }
         }
     }

@@ -43,7 +43,7 @@ pub struct Workload {
 pub struct Outcome {
     /// What one pod should carry.
     pub target: Target,
-    /// Time that pods existed.
+    /// Time that pods existed; this and all that follows after the warm-up.
     pub pod_hours: f64,
     /// By minutes: load is CPU work, and a pod carries what it may use.
     pub scores: Scores,
@@ -132,14 +132,15 @@ impl Workload {
         &self.profile
     }
 
-    /// Runs the policy that `text` describes from the beginning to the end.
+    /// Runs the policy that `text` describes from the beginning to the end, and scores it after `warm_up`, in whole minutes.
     ///
     /// # Errors
     /// When there is no such policy, or it cannot be set like that.
-    pub fn run(&self, text: &str, scenario: &Scenario) -> Result<Outcome, ReplayError> {
+    pub fn run(&self, text: &str, scenario: &Scenario, warm_up: Span) -> Result<Outcome, ReplayError> {
         let basis = Basis::new(&self.profile, &self.mix.weights, scenario, START);
         let policy = policy::build(text, &basis)?;
-        Ok(Running::new(self, policy, basis.usual_pods(), scenario).finish())
+        let skipped = usize::try_from(warm_up.as_nanos() / MINUTE.as_nanos()).unwrap_or(0);
+        Ok(Running::new(self, policy, basis.usual_pods(), scenario).finish(skipped))
     }
 }
 
@@ -189,7 +190,8 @@ impl<'a> Running<'a> {
         Self { workload, scenario, policy, pods, waiting: 0.0, inside: 0.0, outcome }
     }
 
-    fn finish(mut self) -> Outcome {
+    /// Scores all minutes but the first ones that are skipped.
+    fn finish(mut self, skipped: usize) -> Outcome {
         let minute = MINUTE.as_secs_f64();
         let capacity = self.scenario.cluster.usable().get() * minute;
         let mut tally = Tally::default();
@@ -203,9 +205,18 @@ impl<'a> Running<'a> {
                 changed += f64::from(self.pods.count().abs_diff(before));
                 now += TICK;
             }
-            self.outcome.pod_hours += paid / 3600.0;
             let load = arrivals.iter().sum::<f64>() * self.workload.mix.cpu_s;
-            tally.add(&Step { index, load, capacity, paid: paid / minute, ready: ready / minute, changed });
+            let step = Step { index, load, capacity, paid: paid / minute, ready: ready / minute, changed };
+            if index >= skipped {
+                tally.add(&step);
+                self.outcome.pod_hours += paid / 3600.0;
+            } else {
+                tally.before(&step);
+            }
+            if index + 1 == skipped {
+                let Outcome { scale_ups, scale_downs, most_replicas, .. } = &mut self.outcome;
+                (*scale_ups, *scale_downs, *most_replicas) = (0, 0, self.pods.count());
+            }
         }
         self.outcome.scores = tally.scores();
         self.outcome

@@ -19,8 +19,8 @@
 //! Others are what people use or publish, built as their authors would with their defaults: `cpu-per-request`, `max-recent`,
 //! `mean-recent`, `knative-kpa`, `cron`, and after the public descriptions of closed or larger systems `aws-like`, `phpa-like`,
 //! `crane-like`, `ahpa-like`. Their files say what they are made after and what they lack. Those that get a metric get
-//! MetricsQPS, with the weights of the trace's history given: none of them loses by counting requests. Those that plan go through
-//! the HPA that Plimsoll does, and have the same timers and pods.
+//! MetricsQPS as Plimsoll measures it, learned from CPU: none of them loses by counting requests. Those that plan go through the HPA that
+//! Plimsoll does, and have the same timers and pods.
 
 mod ahpa_like;
 mod aws_like;

@@ -1,6 +1,6 @@
 //! What policies have in common that say which load there should be pods for: how they see it, and how that becomes pods.
 
-use ::plimsoll::load::{Load, LoadModel, Sample, Weighing};
+use ::plimsoll::load::{Fitting, Load, LoadModel, Sample, Weighing};
 use ::plimsoll::units::{Quantity, Time};
 
 use super::controller::{Controller, answer, external};
@@ -13,7 +13,7 @@ const METRIC: &str = "wanted-replicas";
 /// What a pod does when it uses all of the CPU that it requests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FullPod {
-    /// MetricsQPS, at any mix.
+    /// MetricsQPS, at any mix, as far as costs are known.
     pub(super) metricsqps: f64,
     /// CPU.
     pub(super) cores: f64,
@@ -37,13 +37,14 @@ pub(super) trait Plan: std::fmt::Debug + Send {
     fn wanted(&mut self, now: Time, newest: Option<f64>) -> Option<f64>;
 }
 
-/// A plan at work: it sees MetricsQPS with the weights of the trace's history, and orders pods through an HPA on an External metric,
-/// AverageValue 1, without tolerance. While there is nothing to say the metric is an error and the HPA holds.
+/// A plan at work: it sees MetricsQPS just as Plimsoll measures it, with weights and costs that are learned from CPU on the way, and orders pods through
+/// an HPA on an External metric, AverageValue 1, without tolerance. What differs from Plimsoll is what is made of it. While there is nothing to
+/// say the metric is an error and the HPA holds.
 #[derive(Debug)]
 struct Planned<P> {
     plan: P,
     percent: i32,
-    pod: FullPod,
+    cores: f64,
     model: LoadModel,
     past: Past,
     newest: Option<f64>,
@@ -60,8 +61,8 @@ pub(super) fn planned<P: Plan + 'static>(
     Ok(Box::new(Planned {
         plan,
         percent: utilization(knobs, basis)?,
-        pod: FullPod { metricsqps: basis.full_requests_per_pod(), cores: basis.cores.get() },
-        model: LoadModel::new(Weighing::Given(basis.weights.clone())),
+        cores: basis.cores.get(),
+        model: LoadModel::new(Weighing::Fitted(Fitting::default())),
         past: Past::default(),
         newest: None,
         controller: Controller::exact(vec![metric], basis.bounds),
@@ -81,14 +82,22 @@ pub(super) fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
+impl<P: Plan> Planned<P> {
+    fn measure(&mut self, sample: &Sample) -> Option<f64> {
+        let load = self.model.observe(sample).ok()?;
+        let cost = self.model.cpu_cost().ok()?;
+        let metricsqps = (self.cores - cost.idle).max(0.01 * self.cores) / cost.unit;
+        self.plan.measure(&load, sample, FullPod { metricsqps, cores: self.cores })
+    }
+}
+
 impl<P: Plan> Policy for Planned<P> {
     fn target(&self) -> Target {
         Target::Cpu(self.percent)
     }
 
     fn observe(&mut self, sample: &Sample) {
-        let load = self.model.observe(sample).ok();
-        self.newest = load.and_then(|load| self.plan.measure(&load, sample, self.pod));
+        self.newest = self.measure(sample);
         if let Some(load) = self.newest
             && self.past.push(sample.at, load)
         {
