@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::contest::{Contest, heading, run};
 use super::output::Output;
 use crate::contest::{Entry, Field, speedup};
+use crate::scenario::ReplayError;
 
 pub(super) const HELP: &str = "\
 Every policy is run on every trace. Policies and their knobs: see plimsoll-sim run --help. Scores against the first policy
@@ -33,6 +34,11 @@ struct Comparison {
 
 pub(super) fn execute(asked: &Compare) -> anyhow::Result<()> {
     let output = Output::open(asked.contest.json.as_deref())?;
+    let (fields, comparison) = compare(asked)?;
+    output.write(&comparison, || render(&fields, &comparison.entries))
+}
+
+fn compare(asked: &Compare) -> Result<(Vec<Field>, Comparison), ReplayError> {
     let policies = asked.contest.policies();
     let fields = asked.contest.fields()?;
     let jobs: Vec<(&Field, &str)> =
@@ -44,8 +50,13 @@ pub(super) fn execute(asked: &Compare) -> anyhow::Result<()> {
             entry.speedup = first.map(|first| speedup(&entry.scores, &first)).unwrap_or_default();
         }
     }
-    let comparison = Comparison { schema: 1, entries };
-    output.write(&comparison, || render(&fields, &comparison.entries, policies.len()))
+    Ok((fields, Comparison { schema: 1, entries }))
+}
+
+/// The table alone.
+#[cfg(test)]
+pub(super) fn table_of(asked: &Compare) -> Result<String, ReplayError> {
+    compare(asked).map(|(fields, comparison)| render(&fields, &comparison.entries))
 }
 
 const HEADER: [&str; 14] = [
@@ -65,7 +76,8 @@ const HEADER: [&str; 14] = [
     "scalings",
 ];
 
-fn render(fields: &[Field], entries: &[Entry], policies: usize) -> String {
+fn render(fields: &[Field], entries: &[Entry]) -> String {
+    let policies = entries.len() / fields.len().max(1);
     let tables: Vec<String> = fields
         .iter()
         .zip(entries.chunks(policies.max(1)))

@@ -17,6 +17,16 @@ fn the_table_of_the_built_in_trace() {
     insta::assert_snapshot!(table::render(&simulate(&run(&[])).unwrap()));
 }
 
+/// All policies on the built-in trace, and every score of each.
+#[test]
+fn the_comparison_on_the_built_in_trace() {
+    let words = ["plimsoll-sim", "compare", "--engine", "fluid", "--mean-pods", "10"];
+    match Args::parse_from(words).command {
+        Command::Compare(asked) => insta::assert_snapshot!(compare::table_of(&asked).unwrap()),
+        _ => unreachable!("it says compare"),
+    }
+}
+
 #[test]
 fn the_arguments_are_sound() {
     use clap::CommandFactory;

@@ -23,7 +23,8 @@ fn scenario() -> Scenario {
 }
 
 /// What the fluid engine cannot see (each pod and each request by itself) moves pod-hours little. Tail latency it does not see at all, and what goes by counts of
-/// few heavy requests (`hpa-metricsqps` with its tolerance) or by requests inside (`knative-kpa`) is further off: 5 and 15 %.
+/// few heavy requests (`hpa-metricsqps` with its tolerance) or by requests inside (`knative-kpa`) is further off: 4 and 30 %. A few percent is also what it costs when the costs that a policy learns become known
+/// some minutes earlier or later.
 #[test]
 fn both_engines_pay_for_the_same_pods_and_are_short_alike() {
     let (_folder, path) = hours();
@@ -32,7 +33,7 @@ fn both_engines_pay_for_the_same_pods_and_are_short_alike() {
         Field::new(&path, &options, &scenario(), Some(engine), Some(Size::MeanPods(20.0))).unwrap()
     };
     let (event, fluid) = (field(Engine::Event), field(Engine::Fluid));
-    for policy in ["fixed", "hpa-cpu", "mean-recent:utilization=100", "plimsoll", "clairvoyant"] {
+    for policy in ["hpa-cpu", "mean-recent:utilization=90", "plimsoll", "clairvoyant"] {
         let (a, b) = (event.run(policy).unwrap(), fluid.run(policy).unwrap());
         let off = b.pod_hours / a.pod_hours - 1.0;
         assert!(off.abs() < 0.02, "{policy}: {} and {} pod-hours", a.pod_hours, b.pod_hours);

@@ -13,20 +13,25 @@ const MINUTE: Span = Span::from_secs(60);
 pub(super) struct Clairvoyant {
     start: Time,
     ahead: Span,
-    /// Work of each minute, in pods at full use.
+    /// Work of each minute, in pods at target.
     work: Vec<f64>,
 }
 
 impl Clairvoyant {
     pub(super) fn new(basis: &Basis<'_>) -> Self {
-        let pods = |cores: &f64| cores / basis.cores.get();
         // A reconcile may just have been missed, and its pods are late in five of a hundred cases.
         let ahead = basis.lead + basis.interval * 2;
-        Self { start: basis.start, ahead, work: basis.profile.work.iter().map(pods).collect() }
+        Self { start: basis.start, ahead, work: basis.profile.work.clone() }
     }
 }
 
 impl Plan for Clairvoyant {
+    fn size(&mut self, cores: f64) {
+        for work in &mut self.work {
+            *work /= cores;
+        }
+    }
+
     fn wanted(&mut self, now: Time, _: Option<f64>) -> Option<f64> {
         let minute =
             |at: Time| usize::try_from((at - self.start).as_nanos() / MINUTE.as_nanos()).unwrap_or(0);

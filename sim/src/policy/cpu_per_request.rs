@@ -6,7 +6,7 @@
 use ::plimsoll::load::{Load, Sample};
 use ::plimsoll::units::{Span, Time};
 
-use super::planned::{FullPod, Plan};
+use super::planned::{Plan, TargetPod};
 
 const HALF_LIFE: Span = Span::from_secs(300);
 
@@ -30,7 +30,7 @@ impl CpuPerRequest {
 }
 
 impl Plan for CpuPerRequest {
-    fn measure(&mut self, load: &Load, sample: &Sample, pod: FullPod) -> Option<f64> {
+    fn measure(&mut self, load: &Load, sample: &Sample, pod: TargetPod) -> Option<f64> {
         let cpu = sample.groups.iter().filter(|group| !group.silent).map(|group| group.cpu);
         let cpu = cpu.map(|cpu| cpu.map(|cpu| cpu.get())).sum::<Option<f64>>()?;
         let completed = load.completed.get();

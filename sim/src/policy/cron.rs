@@ -7,7 +7,7 @@ use ::plimsoll::units::{Span, Time};
 
 use super::knobs::Knobs;
 use super::past::{DAY, Past, WEEK, minute, of_day};
-use super::planned::{Plan, utilization};
+use super::planned::Plan;
 use super::{Basis, PolicyError};
 
 /// What is added to the busiest minute, unless the knob says other.
@@ -17,7 +17,7 @@ const MARGIN: f64 = 0.1;
 pub(super) struct Cron {
     margin: f64,
     lead: Span,
-    /// Load by hour of the day.
+    /// Pods by hour of the day.
     schedule: Option<[f64; 24]>,
     /// When it was written; none if it was given.
     written: Option<i64>,
@@ -28,9 +28,7 @@ impl Cron {
         let hours = |text: &String| parse(text).is_some();
         let given = knobs.get("hours", "24 numbers of pods, from 1 to 100000, with / between", hours)?;
         let margin = margin(knobs, MARGIN)?;
-        let percent = f64::from(utilization(knobs, basis)?);
-        // Pods that were given are to be just these, whatever the utilization.
-        let schedule = given.and_then(|text| parse(&text)).map(|pods| pods.map(|n| n * percent / 100.0));
+        let schedule = given.and_then(|text| parse(&text));
         Ok(Self { margin, lead: basis.lead, schedule, written: None })
     }
 }

@@ -199,7 +199,7 @@ pub fn build(text: &str, basis: &Basis<'_>) -> Result<Box<dyn Policy>, PolicyErr
         "knative-kpa" => Box::new(knative_kpa::KnativeKpa::new(&mut knobs, basis)?),
         "cron" => planned(cron::Cron::new(&mut knobs, basis)?, &mut knobs, basis)?,
         "aws-like" => planned(aws_like::AwsLike::default(), &mut knobs, basis)?,
-        "phpa-like" => planned(phpa_like::PhpaLike::new(&mut knobs, basis)?, &mut knobs, basis)?,
+        "phpa-like" => planned(phpa_like::PhpaLike::default(), &mut knobs, basis)?,
         "crane-like" => planned(crane_like::CraneLike::new(&mut knobs)?, &mut knobs, basis)?,
         "ahpa-like" => planned(ahpa_like::AhpaLike::new(&mut knobs, basis)?, &mut knobs, basis)?,
         "clairvoyant" => planned(clairvoyant::Clairvoyant::new(basis), &mut knobs, basis)?,

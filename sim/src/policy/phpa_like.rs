@@ -5,10 +5,8 @@
 
 use ::plimsoll::units::Time;
 
-use super::knobs::Knobs;
 use super::past::Past;
-use super::planned::{Plan, larger, utilization};
-use super::{Basis, PolicyError};
+use super::planned::{Plan, larger};
 
 const SLOT: usize = 10;
 const SEASON: usize = 144;
@@ -16,9 +14,8 @@ const ALPHA: f64 = 0.5;
 const BETA: f64 = 0.01;
 const GAMMA: f64 = 0.3;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct PhpaLike {
-    utilization: f64,
     /// Replicas by slot, until there are two days of them.
     first: Vec<f64>,
     model: Option<HoltWinters>,
@@ -55,21 +52,13 @@ impl HoltWinters {
     }
 }
 
-impl PhpaLike {
-    pub(super) fn new(knobs: &mut Knobs, basis: &Basis<'_>) -> Result<Self, PolicyError> {
-        let utilization = f64::from(utilization(knobs, basis)?) / 100.0;
-        Ok(Self { utilization, first: Vec::new(), model: None, ahead: None })
-    }
-}
-
 impl Plan for PhpaLike {
     fn minute(&mut self, past: &Past) {
         if past.now().rem_euclid(SLOT as i64) != 0 {
             return;
         }
         // The most of the slot, which is what a slot has to have.
-        let replicas = |load: &f64| (load / self.utilization).ceil();
-        let most = past.last(SLOT).iter().map(replicas).fold(0.0, f64::max);
+        let most = past.last(SLOT).iter().map(|load| load.ceil()).fold(0.0, f64::max);
         if let Some(model) = &mut self.model {
             self.ahead = Some(model.observe(most));
         } else {
@@ -82,7 +71,7 @@ impl Plan for PhpaLike {
 
     fn wanted(&mut self, _: Time, newest: Option<f64>) -> Option<f64> {
         // Whole pods, as replicas are forecast.
-        larger(newest, self.ahead.map(|pods| pods.max(0.0).round() * self.utilization))
+        larger(newest, self.ahead.map(|pods| pods.max(0.0).round()))
     }
 }
 

@@ -10,19 +10,24 @@ use super::{Basis, Policy, PolicyError, Seen, Target};
 
 const METRIC: &str = "wanted-replicas";
 
-/// What a pod does when it uses all of the CPU that it requests.
+/// What a pod at target does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FullPod {
+pub(super) struct TargetPod {
     /// MetricsQPS, at any mix, as far as costs are known.
     pub(super) metricsqps: f64,
     /// CPU.
     pub(super) cores: f64,
 }
 
-/// Says which load there should be pods for. All loads are in pods at full use, so that a utilization divides them.
+/// Says which load there should be pods for. All loads are in pods at target.
 pub(super) trait Plan: std::fmt::Debug + Send {
+    /// Is told once, before all else, how much CPU a pod at target uses.
+    fn size(&mut self, cores: f64) {
+        let _ = cores;
+    }
+
     /// The load that a sample shows.
-    fn measure(&mut self, load: &Load, sample: &Sample, pod: FullPod) -> Option<f64> {
+    fn measure(&mut self, load: &Load, sample: &Sample, pod: TargetPod) -> Option<f64> {
         let _ = sample;
         Some(load.metricsqps.get() / pod.metricsqps)
     }
@@ -44,6 +49,7 @@ pub(super) trait Plan: std::fmt::Debug + Send {
 struct Planned<P> {
     plan: P,
     percent: i32,
+    /// CPU of a pod at target.
     cores: f64,
     model: LoadModel,
     past: Past,
@@ -53,25 +59,23 @@ struct Planned<P> {
 
 /// The policy that follows `plan`, with the knob `utilization`.
 pub(super) fn planned<P: Plan + 'static>(
-    plan: P,
+    mut plan: P,
     knobs: &mut Knobs,
     basis: &Basis<'_>,
 ) -> Result<Box<dyn Policy>, PolicyError> {
     let metric = external(METRIC, Quantity::from_milli(1000));
+    let percent = knobs.utilization()?.unwrap_or_else(|| basis.whole_percent());
+    let cores = basis.cores.get() * f64::from(percent) / 100.0;
+    plan.size(cores);
     Ok(Box::new(Planned {
         plan,
-        percent: utilization(knobs, basis)?,
-        cores: basis.cores.get(),
+        percent,
+        cores,
         model: LoadModel::new(Weighing::Fitted(Fitting::default())),
         past: Past::default(),
         newest: None,
         controller: Controller::exact(vec![metric], basis.bounds),
     }))
-}
-
-/// The knob `utilization`, in percent; by default the share.
-pub(super) fn utilization(knobs: &mut Knobs, basis: &Basis<'_>) -> Result<i32, PolicyError> {
-    Ok(knobs.utilization()?.unwrap_or_else(|| basis.whole_percent()))
 }
 
 /// The larger one of what is there.
@@ -86,8 +90,9 @@ impl<P: Plan> Planned<P> {
     fn measure(&mut self, sample: &Sample) -> Option<f64> {
         let load = self.model.observe(sample).ok()?;
         let cost = self.model.cpu_cost().ok()?;
+        // As Plimsoll has it. Where pods that do nothing would be at target already, no number of them is right.
         let metricsqps = (self.cores - cost.idle).max(0.01 * self.cores) / cost.unit;
-        self.plan.measure(&load, sample, FullPod { metricsqps, cores: self.cores })
+        self.plan.measure(&load, sample, TargetPod { metricsqps, cores: self.cores })
     }
 }
 
@@ -106,7 +111,7 @@ impl<P: Plan> Policy for Planned<P> {
     }
 
     fn reconcile(&mut self, now: Time, seen: &Seen<'_>) -> u32 {
-        let wanted = self.plan.wanted(now, self.newest).map(|load| 100.0 * load / f64::from(self.percent));
+        let wanted = self.plan.wanted(now, self.newest);
         let wanted = wanted.ok_or_else(|| "nothing is known of the load yet".to_owned());
         self.controller.reconcile(now, seen, &answer(METRIC, wanted))
     }

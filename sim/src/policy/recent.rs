@@ -9,7 +9,7 @@ use ::plimsoll::units::{Span, Time};
 
 use super::PolicyError;
 use super::knobs::Knobs;
-use super::planned::{FullPod, Plan};
+use super::planned::{Plan, TargetPod};
 
 #[derive(Debug)]
 pub(super) struct Recent {
@@ -44,7 +44,7 @@ impl Recent {
 }
 
 impl Plan for Recent {
-    fn measure(&mut self, load: &Load, sample: &Sample, pod: FullPod) -> Option<f64> {
+    fn measure(&mut self, load: &Load, sample: &Sample, pod: TargetPod) -> Option<f64> {
         self.samples.push_back((sample.at, load.metricsqps.get() / pod.metricsqps));
         while self.samples.front().is_some_and(|(at, _)| *at + self.window <= sample.at) {
             self.samples.pop_front();
