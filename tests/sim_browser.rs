@@ -15,7 +15,7 @@ const errors = [];
 addEventListener("error", event => errors.push(event.message));
 addEventListener("securitypolicyviolation", event => errors.push(event.blockedURI));
 setTimeout(() => {
-  document.querySelector("[data-zoom=in]").click();
+  document.querySelector("[data-zoom=in]")?.click();
   setTimeout(() => {
     const pixels = (canvas, name) => {
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         vec![
             Trial::test("a forecast's page in light", || in_theme("light", "rgb(29, 33, 38)")),
             Trial::test("a forecast's page in dark", || in_theme("dark", "rgb(228, 231, 234)")),
+            Trial::test("a frontier's page in light", || frontier("light")),
+            Trial::test("a frontier's page in dark", || frontier("dark")),
         ]
     } else {
         let name = "pages in a browser (ignored: there is no chromium on the PATH)";
@@ -85,6 +87,24 @@ fn in_theme(theme: &str, ink: &str) -> Result<(), Failed> {
         check((shown - expected).abs() <= digit, &(key, text, number))?;
     }
     Ok(())
+}
+
+/// A line of Plimsoll's is drawn, and nothing goes wrong.
+fn frontier(theme: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let asked = ["frontier", "--window", "0s..10m", "--points", "3", "--policy", "hpa-cpu", "--policy"];
+    let asked = [&asked[..], &["plimsoll", "--min", "1", "--html", "page.html"]].concat();
+    let out =
+        Command::new(env!("CARGO_BIN_EXE_plimsoll-sim")).args(asked).current_dir(folder.path()).output()?;
+    check(out.status.success(), &out)?;
+    let page = std::fs::read_to_string(folder.path().join("page.html"))?;
+    let themed = page.replacen("<html ", &format!("<html data-theme=\"{theme}\" "), 1);
+    std::fs::write(folder.path().join("page.html"), themed.replacen("</head>", PROBE, 1))?;
+    let dom = dom(folder.path())?;
+    let probe = between(&dom, "data-probe=\"", "\"").ok_or_else(|| format!("no probe in {dom}"))?;
+    let probe: Value = serde_json::from_str(&probe.replace("&quot;", "\""))?;
+    check(probe["errors"] == Value::Array(vec![]), &probe)?;
+    check(probe.pointer("/drawn/0/0").and_then(Value::as_u64) > Some(3), &probe)
 }
 
 fn check(holds: bool, seen: &dyn std::fmt::Debug) -> Result<(), Failed> {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use plimsoll::units::Span;
+use plimsoll_sim::contest::{Engine, Field, Size};
 use plimsoll_sim::policy::NAMES;
 use plimsoll_sim::profile::Profile;
 use plimsoll_sim::replay::replay;
@@ -53,13 +54,43 @@ fn of_folder(folder: &Path) -> Vec<Trial> {
     traces.into_iter().flat_map(of_trace).collect()
 }
 
-fn of_trace(path: PathBuf) -> [Trial; 2] {
+fn of_trace(path: PathBuf) -> Vec<Trial> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let again = path.clone();
-    [
+    let (again, rate) = (path.clone(), path.clone());
+    let mut trials = vec![
         Trial::test(format!("{name}: its beginning reads"), move || Ok(read(&path)?)),
         Trial::test(format!("{name}: an hour replays"), move || Ok(run(&again)?)),
-    ]
+    ];
+    // Steps of minutes or less whose mix does not change: what the fluid engine can see.
+    if name.starts_with("web_portal") || name.starts_with("msft") {
+        trials
+            .push(Trial::test(format!("{name}: both engines agree on two hours"), move || Ok(agree(&rate)?)));
+    }
+    trials
+}
+
+/// Pod-hours agree within 2 %, and minutes that are short in their order of magnitude. Tail latency the fluid engine cannot see.
+fn agree(path: &Path) -> Result<(), String> {
+    let name = path.to_str().ok_or("a name that is not UTF-8")?;
+    let window = Window { from: Span::from_secs(7 * 3600), to: Span::from_secs(9 * 3600) };
+    let options = TraceOptions { window, ..TraceOptions::default() };
+    let scenario =
+        Scenario::with_share("70%".parse().map_err(|e: plimsoll::units::UnitError| e.to_string())?);
+    let field = |engine| {
+        let size = Some(Size::MeanPods(20.0));
+        Field::new(name, &options, &scenario, Some(engine), size).map_err(|e| e.to_string())
+    };
+    let (event, fluid) = (field(Engine::Event)?, field(Engine::Fluid)?);
+    for policy in ["hpa-cpu", "cpu-per-request:utilization=95", "plimsoll", "clairvoyant"] {
+        let run = |field: &Field| field.run(policy).map_err(|e| e.to_string());
+        let (a, b) = (run(&event)?, run(&fluid)?);
+        let off = (b.pod_hours / a.pod_hours - 1.0).abs();
+        let [x, y] = [a.short_minutes, b.short_minutes].map(|n| n as f64 + 3.0);
+        if off > 0.02 || x > 4.0 * y || y > 4.0 * x {
+            return Err(format!("{policy}: {} and {} pod-hours, {x} and {y}", a.pod_hours, b.pod_hours));
+        }
+    }
+    Ok(())
 }
 
 fn open(path: &Path, options: TraceOptions) -> Result<Trace, String> {

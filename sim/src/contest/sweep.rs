@@ -38,11 +38,11 @@ fn knobs(policy: &str, field: &Field) -> Vec<Knob> {
             vec![knob("replicas", 0.8 * mean, 1.2 * peak + 1.0, Spacing::Linear, None)]
         }
         "hpa-qps" | "hpa-metricsqps" => per_pod(cores / profile.mean_cpu_seconds()),
-        // Twice what is inside at the share: with less, pods are hardly used at all.
+        // Around what is inside a full pod, were each request as quick as in an idle one.
         "knative-kpa" => {
             let full = cores / profile.mean_cpu_seconds();
             let alone = full * (profile.mean_cpu_seconds() / cores.min(1.0) + profile.mean_io_seconds());
-            vec![knob("target", 0.2 * alone, 5.0 * alone, Spacing::Log, None)]
+            vec![knob("target", 0.2 * alone, 3.0 * alone, Spacing::Log, None)]
         }
         "cron" | "crane-like" => vec![knob("margin", -0.2, 2.0, Spacing::Linear, FULL), utilization()],
         "ahpa-like" => vec![knob("quantile", 0.5, 0.9999, Spacing::FromOne, FULL), utilization()],

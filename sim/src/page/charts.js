@@ -1,7 +1,7 @@
 // What all charts have in common. A page's script calls
 //   plimsoll.chart(figure, {data, series, x, y, describe, height})
 // for a <figure> with a .plot in it and, if wanted, a .readout and buttons with data-zoom. Lines take their colours from the theme's
-// custom properties, by name, so that they follow it.
+// custom properties, by name, so that they follow it. A series with a dot is dots alone, one with marks is a line with dots.
 "use strict";
 const plimsoll = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -61,10 +61,10 @@ const plimsoll = (() => {
         { ...line, size: (_, ticks) => 16 + 7 * Math.max(1, ...(ticks || []).map(tick => tick.length)), values: (_, ticks) => ticks.map(y.show || number) },
       ],
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
-      series: [{}, ...series.map(({ colour: name, dot, shade, ...rest }) => ({
+      series: [{}, ...series.map(({ colour: name, dot, marks, shade, ...rest }) => ({
         stroke: () => colour(name),
         ...rest,
-        points: dot ? { show: true, size: dot, width: 0, stroke: () => colour(name), fill: () => colour(name) } : { show: false },
+        points: dot || marks ? { show: true, size: dot || marks, width: 0, stroke: () => colour(name), fill: () => colour(name) } : { show: false },
         ...(shade ? { fill: () => faint(name, shade) } : {}),
         ...(dot ? { paths: () => null } : {}),
       }))],

@@ -6,7 +6,7 @@
 //!
 //! A real one ticks every 2 s and reads its queue proxies every second. Here it is evaluated at every reconcile, on scrapes: the stable
 //! window holds some four of them, the panic window the newest one. So bursts are seen later than Knative would. The default target is what
-//! a pod at the share has inside at the mean mix, if it shares its CPU evenly: requests per second × (CPU/(1 − share) + I/O).
+//! a pod at the share has inside at the mean mix, were each request as quick as in an idle pod.
 
 use std::collections::VecDeque;
 

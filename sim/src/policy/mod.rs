@@ -153,12 +153,12 @@ impl<'a> Basis<'a> {
         self.cores.get() / self.profile.mean_cpu_seconds()
     }
 
-    /// Requests that a pod at the share has inside on average, at the mean mix, when it shares one core evenly among those that
-    /// compute, as a single-server queue does: each takes 1/(1 − share) of its CPU time. At a share of 100 % as at 95 %.
+    /// Requests that are inside a pod at the share on average, at the mean mix, if each takes as long as in an idle pod. They take longer, the
+    /// more so the busier a pod is; a target that counted on that would be met by two numbers of pods.
     pub fn concurrency_per_pod(&self) -> f64 {
-        let cpu = self.profile.mean_cpu_seconds() / self.cores.get().min(1.0);
-        let io = self.profile.mean_io_seconds();
-        self.requests_per_pod() * (cpu / (1.0 - self.share.as_fraction().min(0.95)) + io)
+        let alone =
+            self.profile.mean_cpu_seconds() / self.cores.get().min(1.0) + self.profile.mean_io_seconds();
+        self.requests_per_pod() * alone
     }
 }
 

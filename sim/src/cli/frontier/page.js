@@ -17,7 +17,7 @@
       height: 420,
       x: { show: number },
       y: { range: (_, __, most) => [0, Math.max(0.1, most * 1.05)], show: value => `${number(value)} %` },
-      series: lines.map(line => ({ ...style(line.policy), spanGaps: true })),
+      series: lines.map(line => ({ ...style(line.policy), spanGaps: true, marks: 4 })),
       describe: () => "",
     });
     // The point nearest to the pointer, of any line: with so many lines a key of colours would tell nothing.
