@@ -85,7 +85,7 @@ fn agree(path: &Path) -> Result<(), String> {
     let policies = [
         ("hpa-cpu", 0.02),
         ("cpu-per-request:utilization=95", 0.04),
-        ("plimsoll", 0.02),
+        ("plimsoll", 0.04),
         ("clairvoyant", 0.02),
     ];
     for (policy, most) in policies {
