@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+#[path = "support/sim_command.rs"]
+mod sim_command;
+
+use std::process::{Output, Stdio};
+
+use sim_command::{text, trace};
 
 const SHORT: [&str; 4] = ["--window", "0s..3m", "--policy", "plimsoll"];
 
 fn sim(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_plimsoll-sim")).arg("run").args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    sim_command::sim("run", arguments).output().unwrap()
 }
 
 #[test]
@@ -38,15 +38,6 @@ fn nothing_but_results_and_errors_is_written_where_nobody_watches() {
     let out = sim(&SHORT);
     assert_eq!(text(&out.stderr), "");
     assert!(out.status.success());
-}
-
-/// A folder with one trace in it.
-fn trace(name: &str, content: &str) -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::File::create(&path).unwrap().write_all(content.as_bytes()).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (folder, path)
 }
 
 /// Standard error of a run that must end with 2 and print nothing.
@@ -188,20 +179,15 @@ fn a_report_that_was_there_is_replaced_by_a_shorter_one_and_kept_by_a_failed_run
 #[cfg(unix)]
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_plimsoll-sim"))
-        .arg("run")
-        .args(SHORT)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        sim_command::sim("run", &SHORT).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let out = child.wait_with_output().unwrap();
     assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(0), ""));
 }
 
 fn fit(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_plimsoll-sim")).arg("fit").args(arguments).output().unwrap()
+    sim_command::sim("fit", arguments).output().unwrap()
 }
 
 /// Core-seconds of a request of each class, and cores of an idle pod.

@@ -2,21 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
-use std::process::{Command, Output};
+#[path = "support/sim_command.rs"]
+mod sim_command;
+
+use std::process::Output;
 
 use serde_json::Value;
+use sim_command::{text, trace};
 
 fn sim(command: &str, threads: &str, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_plimsoll-sim"))
-        .arg(command)
-        .args(arguments)
-        .env("RAYON_NUM_THREADS", threads)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+    sim_command::sim(command, arguments).env("RAYON_NUM_THREADS", threads).output().unwrap()
 }
 
 fn json(out: &Output) -> Value {
@@ -26,16 +21,12 @@ fn json(out: &Output) -> Value {
 
 /// A folder with three days of a load that swells and ebbs, a row a minute.
 fn days() -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("days.rate.csv");
     let load = |i: usize| {
         let swell = (i as f64 * std::f64::consts::TAU / 1440.0).sin();
         1000.0 + 600.0 * swell + ((i * 7919) % 101) as f64
     };
     let rows: String = (0..3 * 1440).map(|i| format!("{},{}\n", 60 * i, load(i).round())).collect();
-    std::fs::write(&path, format!("timestamp_s,requests\n{rows}")).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (folder, path)
+    trace("days.rate.csv", &format!("timestamp_s,requests\n{rows}"))
 }
 
 const SHORT: [&str; 4] = ["--window", "0s..4m", "--policy", "hpa-cpu"];

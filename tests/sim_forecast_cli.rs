@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
-use std::process::{Command, Output};
+#[path = "support/sim_command.rs"]
+mod sim_command;
+
+use std::process::Output;
 
 use serde_json::Value;
+use sim_command::{sim, text, trace};
 
 /// In this order.
 const KEYS: [&str; 19] = [
@@ -30,20 +34,7 @@ const KEYS: [&str; 19] = [
 ];
 
 fn forecast(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_plimsoll-sim")).arg("forecast").args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A folder with one trace in it.
-fn trace(name: &str, content: &str) -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, content).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (folder, path)
+    sim("forecast", arguments).output().unwrap()
 }
 
 /// Steps of a load that swells and ebbs over a day, a row a minute.

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
-use std::process::{Command, Output};
+#[path = "support/sim_command.rs"]
+mod sim_command;
+
+use std::process::Output;
+
+use sim_command::{sim, text, trace};
 
 const KEYS: [&str; 24] = [
     "actuator",
@@ -32,20 +37,7 @@ const KEYS: [&str; 24] = [
 ];
 
 fn closed_loop(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_plimsoll-sim")).arg("loop").args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A folder with one trace in it.
-fn trace(name: &str, content: &str) -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, content).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (folder, path)
+    sim("loop", arguments).output().unwrap()
 }
 
 /// Days of a load that swells and ebbs, a row a minute.

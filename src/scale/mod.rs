@@ -6,12 +6,14 @@
 //! own, [`Outcome::NoOpinion`]: an error holds the replicas, a zero would lose them.
 
 mod autoscaler;
+mod capacity;
 mod checkpoint;
 mod decision;
 mod event_floor;
 mod lead_time;
 mod outlook;
 mod short_time;
+mod steps;
 
 pub use autoscaler::{Autoscaler, ObserveError};
 pub use checkpoint::{CHECKPOINT_SCHEMA, Checkpoint};
