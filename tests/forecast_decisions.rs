@@ -150,6 +150,35 @@ fn a_forecast_earns_its_say_over_the_first_day() {
     assert_eq!(last, 1.0);
 }
 
+/// Whether a decision was held for want of a forecast of now.
+fn is_stale(decision: &Decision) -> bool {
+    desired(decision).steps.iter().any(|step| step.kind == StepKind::ForecastStale)
+}
+
+#[test]
+fn a_first_start_misses_no_forecast() {
+    let all = decisions(&mut autoscaler("Auto", wish(json!({}))), 0, 600);
+    assert!(!all.iter().any(is_stale));
+    assert!(all[0].forecast.is_none() && all[all.len() - 1].forecast.is_some());
+}
+
+#[test]
+fn missing_minutes_hold_the_replicas_until_there_is_a_forecast_of_now() {
+    let hour = 3600;
+    let mut live = autoscaler("Auto", wish(json!({})));
+    decisions(&mut live, 0, hour);
+    let history = live.history().unwrap().clone();
+    // Too short for the HPA to forget what it wanted, and long enough for the forecast to be of another time.
+    let mut after = decisions(&mut live, hour + 225, hour + 600);
+    assert!(is_stale(&after[0]) && desired(&after[0]).replicas == 40, "{:?}", desired(&after[0]).steps);
+    assert!(!is_stale(&after.pop().unwrap()));
+    // So is one that starts with a history of yesterday.
+    let mut restarted = autoscaler("Auto", wish(json!({})));
+    restarted.take_up(history);
+    let after = decisions(&mut restarted, DAY, DAY + 600);
+    assert!(is_stale(&after[0]) && !is_stale(&after[after.len() - 1]));
+}
+
 #[test]
 fn an_event_in_the_calendar_raises_replicas_a_horizon_before_it_and_is_named() {
     let sale = json!({"events": [{"name": "sale", "timeZone": "UTC", "start": "2026-01-06T12:00", "end": "2026-01-06T13:00", "factor": 3.0}]});

@@ -141,9 +141,9 @@ impl Autoscaler {
         outlook.remember(weighed)
     }
 
-    /// Whether it forecasts: it has seen a load.
-    pub fn is_forecasting(&self) -> bool {
-        self.outlook.as_ref().is_some_and(Outlook::is_forecasting)
+    /// Whether it looks ahead and has seen a load: what it remembers can be weighed.
+    pub fn has_seen_load(&self) -> bool {
+        self.outlook.as_ref().is_some_and(Outlook::has_seen_load)
     }
 
     /// What is to be kept, so that another can take it up.
@@ -388,8 +388,8 @@ impl Autoscaler {
         if !load.congestion.is_empty() {
             steps.at_least(current, StepKind::Congested { signs: load.congestion.clone() });
         }
-        let looks_ahead = self.spec.mode != Mode::Reactive && self.is_forecasting();
-        if looks_ahead && forecast.is_none() {
+        let is_stale = self.outlook.as_ref().is_some_and(|outlook| outlook.is_stale(now));
+        if is_stale && self.spec.mode != Mode::Reactive {
             // What was asked for with a forecast is not taken back for the lack of one.
             steps.at_least(current, StepKind::ForecastStale);
         }

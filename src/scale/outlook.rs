@@ -383,9 +383,15 @@ impl Outlook {
         self.forecast(now).and(self.event.get())
     }
 
-    /// Whether it forecasts at all by now.
-    pub(super) fn is_forecasting(&self) -> bool {
+    /// Whether it has seen a load.
+    pub(super) fn has_seen_load(&self) -> bool {
         self.forecaster.is_some()
+    }
+
+    /// Whether it has history, and none of it speaks of `now`: minutes are missing. A first start misses none.
+    pub(super) fn is_stale(&self, now: Time) -> bool {
+        self.forecaster.as_ref().is_some_and(|forecaster| !forecaster.series().is_empty())
+            && self.forecast(now).is_none()
     }
 
     /// What is said of the time to come, if it says anything of `now`.

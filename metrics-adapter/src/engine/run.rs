@@ -227,7 +227,7 @@ impl Engine {
         self.past = match std::mem::replace(&mut self.past, Recollection::Over) {
             Recollection::Due(past, at) if at <= now => {
                 let step = self.think(|autoscaler| {
-                    autoscaler.is_forecasting().then(|| autoscaler.history().map(Series::step)).flatten()
+                    autoscaler.has_seen_load().then(|| autoscaler.history().map(Series::step)).flatten()
                 });
                 match step.await {
                     Some(step) => Recollection::Reading(past.clone(), self.read(past, now, step)),
