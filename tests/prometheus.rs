@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use plimsoll::spec::ScaleTargetRef;
-use plimsoll::units::{Quantity, Rate, Span};
+use plimsoll::units::{Quantity, Rate, Span, Time};
 use plimsoll_adapter::adapter::{Adapter, Listen};
 use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::client::{Client, ClientError};
@@ -128,8 +128,10 @@ async fn by_hand(executable: &PathBuf) -> Result<(), Failed> {
     let server = Prometheus::start(executable);
     let key = ObjectKey::new("default", "prometheus");
     let loopback = ([127, 0, 0, 1], 0).into();
-    // The clock moves when the test says so: the two readings then enclose the load exactly.
-    let began = Clock::system().now();
+    // The clock moves when the test says so: the two readings then enclose the load exactly. They lie in one minute, so that none is closed and
+    // nothing is forecast.
+    let minute = 60_000_000_000;
+    let began = Time::from_nanos(Clock::system().now().as_nanos() / minute * minute) + Span::from_secs(1);
     let (clock, hand) = Clock::manual(began);
     let mut adapter =
         Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None, state_dir: None }, clock)
