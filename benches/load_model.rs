@@ -64,7 +64,7 @@ fn sample(i: usize) -> Sample {
             work: None,
         }
     };
-    let pods = Pods { replicas: PODS, ready: PODS, warming: 0, silent: 0 };
+    let pods = Pods { replicas: PODS, ready: PODS, warming: 0, silent: 0, updating: false };
     Sample {
         schema: SAMPLE_SCHEMA,
         at: at(i),

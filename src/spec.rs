@@ -15,6 +15,7 @@ use crate::load::FitSettings;
 use crate::units::{Percent, Quantity, Span};
 
 mod check;
+pub mod schedules;
 
 pub use check::{CapacityTarget, Checked, ForecastWish, InvalidSpec, Violation};
 
@@ -39,7 +40,7 @@ pub struct Spec {
     /// How far ahead to look, and how surely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
-    /// Times at which other bounds hold.
+    /// Times at which other bounds hold. At most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<Schedule>,
     /// How fast the HPA may move: `autoscaling/v2` `spec.behavior`, verbatim.
@@ -387,19 +388,19 @@ pub struct Objective {
     pub short_time: Percent,
 }
 
-/// Other bounds for a while, again and again.
+/// Other bounds for a while, again and again. At least one of the two is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
-    /// What people call it.
+    /// What people call it; unique in the spec.
     pub name: String,
-    /// When it begins, as five cron fields.
+    /// When it begins, as five cron fields: minute, hour, day of the month, month, day of the week.
     pub cron: String,
     /// IANA name of the time zone that `cron` is read in.
     pub time_zone: String,
-    /// How long it lasts.
+    /// How long it lasts, 1m to 7d.
     pub duration: Span,
-    /// `minReplicas` meanwhile.
+    /// `minReplicas` meanwhile. Pods are asked for a lead time earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<u32>,
     /// `maxReplicas` meanwhile.
@@ -411,13 +412,13 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OnMissingMetrics {
-    /// How long to hold first.
+    /// How long to hold first, 1m to 24h.
     pub hold_for: Span,
     /// What then.
     pub then: Fallback,
 }
 
-/// Replicas without knowledge of the load.
+/// Replicas without knowledge of the load: 1 to `maxReplicas`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Fallback {

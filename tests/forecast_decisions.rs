@@ -8,7 +8,7 @@ mod loads;
 use loads::noise;
 use plimsoll::load::{Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA, Sample};
 use plimsoll::scale::{Autoscaler, Decision, Desired, Outcome, ShortTime, StepKind};
-use plimsoll::spec::Spec;
+use plimsoll::spec::{Checked, Spec};
 use plimsoll::units::{MetricsQps, Rate, Span, Time};
 use serde_json::{Value, json};
 
@@ -25,17 +25,22 @@ const BUSY: f64 = 200.0;
 const IDLE: f64 = 60.0;
 
 fn autoscaler(mode: &str, forecast: Value) -> Autoscaler {
-    let spec: Spec = serde_json::from_value(json!({
+    Autoscaler::new(checked(json!({"mode": mode, "forecast": forecast})))
+}
+
+/// A spec with some fields as they are given.
+fn checked(more: Value) -> Checked {
+    let mut spec = json!({
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"},
         "minReplicas": 1,
         "maxReplicas": 1000,
-        "mode": mode,
         "load": {"histogram": "http_request_duration_seconds", "weights": {"fixed": {"edges": [0.1], "weights": [0.5, 2.0]}}},
         "target": {"metricsQPSPerPod": "10"},
-        "forecast": forecast,
-    }))
-    .unwrap();
-    Autoscaler::new(spec.check().unwrap())
+    });
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    serde_json::from_value::<Spec>(spec).unwrap().check().unwrap()
 }
 
 /// What is wished by default but for the lead time, and more.
@@ -46,7 +51,7 @@ fn wish(mut more: Value) -> Value {
 
 /// What 40 pods show at `seconds` after the start: half of the load by light requests, half by heavy ones.
 fn sample(seconds: i64, load: f64) -> Sample {
-    let pods = Pods { replicas: 40, ready: 40, warming: 0, silent: 0 };
+    let pods = Pods { replicas: 40, ready: 40, warming: 0, silent: 0, updating: false };
     let rates = [load, load / 4.0].map(|rate| Rate::new(rate).unwrap()).to_vec();
     let mut group = Group::new(40, Span::from_secs(INTERVAL));
     group.histograms = vec![HistogramRates::new(Labels::new(), vec![0.1], rates, None).unwrap()];
@@ -78,7 +83,7 @@ fn decisions(autoscaler: &mut Autoscaler, from: i64, until: i64) -> Vec<Decision
 fn desired(decision: &Decision) -> &Desired {
     match &decision.outcome {
         Outcome::Desired(desired) => desired,
-        Outcome::NoOpinion(reason) => panic!("no opinion: {reason}"),
+        other => panic!("no load: {other:?}"),
     }
 }
 
@@ -230,6 +235,121 @@ fn one_that_takes_up_the_history_says_much_the_same() {
             assert!((x - y).abs() < 0.01 * x, "{}: {x} {y}", a.made_at);
             assert!((a.quantile - b.quantile).abs() < 1e-3, "{}: {} {}", a.made_at, a.quantile, b.quantile);
             assert_eq!(b.earned, 1.0);
+        }
+    }
+}
+
+/// The pods of a schedule are there when it begins, however idle it is; what it takes away, it takes when it begins.
+#[test]
+fn what_a_schedule_wants_at_least_is_asked_for_a_lead_time_early() {
+    let schedules = json!([
+        {"name": "sale", "cron": "0 3 * * *", "timeZone": "UTC", "duration": "1h", "minReplicas": 30},
+        {"name": "saving", "cron": "0 5 * * *", "timeZone": "UTC", "duration": "1h", "maxReplicas": 2},
+    ]);
+    let spec = checked(json!({"mode": "Auto", "forecast": wish(json!({})), "schedules": schedules}));
+    let all = decisions(&mut Autoscaler::new(spec), 0, 7 * 3600);
+    let whose = |decision: &Decision| {
+        let schedule = desired(decision).steps.iter().find_map(|step| match &step.kind {
+            StepKind::MinReplicas { schedule } | StepKind::MaxReplicas { schedule } => schedule.clone(),
+            _ => None,
+        });
+        schedule.unwrap_or_default()
+    };
+    for decision in &all {
+        let (hour, seconds) = (3600, made(decision));
+        let expected = match seconds {
+            _ if (3 * hour - LEAD..4 * hour).contains(&seconds) => "sale",
+            _ if (5 * hour..6 * hour).contains(&seconds) => "saving",
+            _ => "",
+        };
+        assert_eq!(whose(decision), expected, "{seconds}");
+        assert_eq!(decision.min_replicas == 30, expected == "sale");
+        assert_eq!(decision.max_replicas == 2, expected == "saving");
+        let replicas = desired(decision).replicas;
+        assert!((decision.min_replicas..=decision.max_replicas).contains(&replicas), "{seconds}");
+    }
+}
+
+/// All that a decision says of what was learned.
+fn learned(decision: &Decision) -> Decision {
+    let mut decision = decision.clone();
+    let Outcome::Desired(desired) = &mut decision.outcome else { panic!("the load is known") };
+    (desired.replicas, desired.steps) = (0, vec![]);
+    (decision.mode, decision.min_replicas, decision.max_replicas) = (plimsoll::spec::Mode::Auto, 0, 0);
+    decision
+}
+
+/// From when the hold after its start is over a decision depends on nothing that the old bounds did.
+#[test]
+fn bounds_mode_and_schedules_change_as_if_they_had_always_been_so() {
+    let (before, day) = (12 * 3600, DAY);
+    let schedules = json!([
+        {"name": "rush", "cron": "0 14 * * *", "timeZone": "UTC", "duration": "4h", "minReplicas": 30, "maxReplicas": 35},
+    ]);
+    for more in [json!({"minReplicas": 9}), json!({"mode": "Reactive"}), json!({"schedules": schedules})] {
+        let of = |more: &Value| {
+            let mut spec = more.clone();
+            spec["forecast"] = wish(json!({}));
+            spec["mode"] = more.get("mode").cloned().unwrap_or("Auto".into());
+            checked(spec)
+        };
+        let mut changed = Autoscaler::new(of(&json!({})));
+        decisions(&mut changed, 0, before);
+        let mut always = Autoscaler::new(of(&more));
+        decisions(&mut always, 0, before);
+        assert!(changed.respec(of(&more)));
+        let (changed, always) = (decisions(&mut changed, before, day), decisions(&mut always, before, day));
+        let short = |decision: &Decision| decision.short_time;
+        assert!(changed.iter().map(short).eq(always.iter().map(short)));
+        assert_eq!(changed, always, "{more}");
+    }
+}
+
+/// Another promise, lead time or clock: the forecast looks at its history again.
+#[test]
+fn a_forecast_that_promises_otherwise_has_lived_through_the_same_history() {
+    for more in [json!({"quantile": 0.9}), json!({"leadTime": "10m"}), json!({"timeZone": "Asia/Kolkata"})] {
+        let of = |more: Value| checked(json!({"mode": "Auto", "forecast": more}));
+        let mut changed = Autoscaler::new(of(wish(json!({}))));
+        decisions(&mut changed, 0, 2 * DAY);
+        let mut all = wish(json!({}));
+        for (key, value) in more.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        let mut always = Autoscaler::new(of(all.clone()));
+        decisions(&mut always, 0, 2 * DAY);
+        let last = changed.decide(Time::from_secs(START + 2 * DAY));
+        assert!(changed.respec(of(all)));
+        let first = changed.decide(Time::from_secs(START + 2 * DAY));
+        assert!(first.forecast.is_some() && !is_stale(&first), "there is no moment without one");
+        assert_ne!(first.forecast, last.forecast, "{more}");
+        let hour = 2 * DAY + 3600;
+        let (changed, always) =
+            (decisions(&mut changed, 2 * DAY, hour), decisions(&mut always, 2 * DAY, hour));
+        for (a, b) in changed.iter().zip(&always) {
+            let (a, b) = (a.forecast.as_ref().unwrap(), b.forecast.as_ref().unwrap());
+            let (x, y) = (a.bound.get(), b.bound.get());
+            assert!((x - y).abs() <= 0.01 * y, "{more} {}: {x} {y}", a.made_at);
+        }
+    }
+}
+
+/// A person took over for an hour: all that is learned goes on being learned.
+#[test]
+fn a_pause_teaches_nothing_and_forgets_nothing() {
+    let autoscaler = || autoscaler("Auto", wish(json!({})));
+    let (mut paused, mut other) = (autoscaler(), autoscaler());
+    for (from, until, is_paused) in [(0, 8, false), (8, 10, true), (10, 12, false)] {
+        paused.set_paused(is_paused);
+        let (from, until) = (from * 3600, until * 3600);
+        let (with, without) = (decisions(&mut paused, from, until), decisions(&mut other, from, until));
+        assert!(with.iter().map(learned).eq(without.iter().map(learned)));
+        if is_paused {
+            assert!(
+                with.iter().all(|decision| desired(decision).replicas == 40 && desired(decision).is_paused())
+            );
+        } else {
+            assert_eq!(with, without);
         }
     }
 }

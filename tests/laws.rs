@@ -98,7 +98,7 @@ fn decide(sample: &Sample) -> Decision {
 fn desired(decision: &Decision) -> &Desired {
     match &decision.outcome {
         Outcome::Desired(desired) => desired,
-        Outcome::NoOpinion(reason) => panic!("no opinion: {reason}"),
+        other => panic!("no load: {other:?}"),
     }
 }
 
@@ -245,5 +245,154 @@ proptest! {
         let decision = autoscaler.decide(at(31));
         prop_assert!((min..=min + more).contains(&desired(&decision).replicas));
         prop_assert_eq!(desired(&decision).steps.last().unwrap().replicas, desired(&decision).replicas);
+    }
+}
+
+/// What may happen in one round of 15 s.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A sample of so many pods, with this load each, or none that they tell; and whether a rollout is under way.
+    Sample { replicas: u32, load: Option<f64>, updating: bool },
+    /// Somebody who watches the scale says how many replicas there are.
+    Replicas(u32),
+    /// A person takes over, or gives back.
+    Paused(bool),
+    /// Nothing for a while.
+    Silence { rounds: i64 },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let load = prop::option::of(0.0..200.0f64);
+    prop_oneof![
+        6 => (1u32..60, load, any::<bool>())
+            .prop_map(|(replicas, load, updating)| Event::Sample { replicas, load, updating }),
+        2 => (1u32..60).prop_map(Event::Replicas),
+        1 => any::<bool>().prop_map(Event::Paused),
+        2 => (1i64..60).prop_map(|rounds| Event::Silence { rounds }),
+    ]
+}
+
+/// 2 to 30 replicas, by UTC 10 to 40 in the second quarter of every hour and at most 5 in the last.
+fn scheduled(then: Option<serde_json::Value>) -> Spec {
+    let schedule = |name, cron, bounds: [Option<u32>; 2]| {
+        serde_json::json!({
+            "name": name, "cron": cron, "timeZone": "Asia/Kathmandu", "duration": "15m",
+            "minReplicas": bounds[0], "maxReplicas": bounds[1],
+        })
+    };
+    let schedules = [
+        schedule("busy", "0 * * * *", [Some(10), Some(40)]),
+        schedule("idle", "30 * * * *", [None, Some(5)]),
+    ];
+    let schedules = serde_json::from_value(serde_json::json!(schedules)).unwrap();
+    let missing = then.map(|then| serde_json::json!({"holdFor": "5m", "then": then}));
+    let on_missing_metrics = serde_json::from_value(serde_json::json!(missing)).unwrap();
+    Spec { min_replicas: 2, max_replicas: 30, schedules, on_missing_metrics, ..spec() }
+}
+
+/// The decision of each round, with the replicas that there are as far as anybody told, and whether it is paused.
+fn live(spec: &Spec, events: &[Event]) -> Vec<(Decision, Option<u32>, bool)> {
+    let mut autoscaler = Autoscaler::new(spec.check().unwrap());
+    let (mut round, mut current, mut is_paused) = (0, None, false);
+    let live = |event: &Event| {
+        round += 1;
+        let now = at(15 * round);
+        match event {
+            Event::Sample { replicas, load, updating } => {
+                let mut sample = flat(now, *replicas, load.unwrap_or_default());
+                sample.pods.updating = *updating;
+                if load.is_none() {
+                    (sample.pods.silent, sample.groups) = (*replicas, vec![]);
+                }
+                autoscaler.observe(&sample).unwrap();
+                // What answers no question is not believed that there are fewer.
+                let least = current.filter(|_| load.is_none()).unwrap_or(0);
+                current = Some(least.max(*replicas));
+            }
+            Event::Replicas(replicas) => {
+                autoscaler.note_replicas(now, *replicas);
+                current = Some(*replicas);
+            }
+            Event::Paused(paused) => {
+                autoscaler.set_paused(*paused);
+                is_paused = *paused;
+            }
+            Event::Silence { rounds } => round += rounds,
+        }
+        (autoscaler.decide(at(15 * round)), current, is_paused)
+    };
+    events.iter().map(live).collect()
+}
+
+/// A sample of pods that all tell the same load.
+fn flat(now: Time, replicas: u32, load: f64) -> Sample {
+    let mut counters = Counters::new(INTERVAL);
+    let read = |at, count| Reading {
+        at,
+        histograms: vec![counts([0.0, 0.0, count, 0.0, 0.0])],
+        ..Reading::default()
+    };
+    counters.read("pod", read(now - INTERVAL, 0.0)).unwrap();
+    counters.read("pod", read(now, load * 15.0 / 2.0 * f64::from(replicas))).unwrap();
+    let mut sample = counters.sample(now, &ready(["pod"], replicas));
+    (sample.pods.ready, sample.groups[0].pods) = (replicas, replicas);
+    sample
+}
+
+/// What that comes to; the clock in Kathmandu is three quarters of an hour off.
+fn bounds_at(time: Time) -> (u32, u32) {
+    match time.as_nanos() / 1_000_000_000 / 900 % 4 {
+        1 => (10, 40),
+        3 => (2, 5),
+        _ => (2, 30),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_decision_is_outside_the_bounds_in_force_unless_a_person_has_taken_over(events in prop::collection::vec(event(), 1..60)) {
+        for (decision, current, is_paused) in live(&scheduled(Some(serde_json::json!({"exactly": 7}))), &events) {
+            let (min, max) = bounds_at(decision.at);
+            // A lead time before the busy quarter its pods are asked for.
+            let ahead = decision.lead_time.map_or(Span::ZERO, |lead| lead.total);
+            let is_ahead = bounds_at(decision.at + ahead).0 == 10 && min < 10;
+            let bounds = (decision.min_replicas, decision.max_replicas);
+            prop_assert!(bounds == (min, max) || is_ahead && bounds == (10, max.max(10)), "{:?}", decision);
+            let Ok((replicas, until)) = decision.outcome.replicas() else { continue };
+            prop_assert!(until >= decision.at);
+            prop_assert_eq!(Some(replicas), decision.outcome.steps().last().map(|step| step.replicas));
+            if is_paused {
+                prop_assert_eq!(Some(replicas), current);
+            } else {
+                prop_assert!((bounds.0..=bounds.1).contains(&replicas), "{:?}", decision);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_load_lowers_nothing(events in prop::collection::vec(event(), 1..60), least in 1u32..40) {
+        for (decision, current, is_paused) in live(&scheduled(Some(serde_json::json!({"atLeast": least}))), &events) {
+            if let Outcome::Fallback(fallback) = &decision.outcome {
+                let current = current.unwrap();
+                prop_assert!(!is_paused && decision.at - fallback.since >= Span::from_secs(300));
+                prop_assert!(fallback.replicas >= current.max(least).min(decision.max_replicas), "{:?}", fallback);
+            }
+        }
+        for (decision, ..) in live(&scheduled(None), &events) {
+            prop_assert!(!matches!(decision.outcome, Outcome::Fallback(_)));
+        }
+    }
+
+    #[test]
+    fn the_same_calls_give_the_same_decisions(events in prop::collection::vec(event(), 1..40)) {
+        let spec = scheduled(Some(serde_json::json!({"atLeast": 7})));
+        let decisions = live(&spec, &events);
+        prop_assert_eq!(&decisions, &live(&spec, &events));
+        for (decision, ..) in decisions {
+            let text = serde_json::to_string(&decision).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Decision>(&text).unwrap(), decision);
+        }
     }
 }

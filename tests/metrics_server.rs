@@ -259,7 +259,7 @@ impl World {
 fn metricsqps(decision: &Decision) -> Option<f64> {
     match &decision.outcome {
         Outcome::Desired(desired) => Some((desired.load.metricsqps.get() * 1e9).round() / 1e9),
-        Outcome::NoOpinion(_) => None,
+        Outcome::Fallback(_) | Outcome::NoOpinion(_) => None,
     }
 }
 

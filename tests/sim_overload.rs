@@ -39,7 +39,9 @@ fn autoscaler() -> Autoscaler {
     Autoscaler::new(Checked {
         min_replicas: 1,
         max_replicas: 1000,
+        schedules: vec![],
         mode: Mode::Auto,
+        on_missing_metrics: None,
         interval: INTERVAL,
         weighing: Weighing::Given(Weights::new(classes, &[0.1, 0.5, 2.0, 4.0, 8.0]).unwrap()),
         target: CapacityTarget::Given(MetricsQps::new(1e6).unwrap()),
@@ -52,7 +54,9 @@ fn fitted() -> Autoscaler {
     Autoscaler::new(Checked {
         min_replicas: 1,
         max_replicas: 1000,
+        schedules: vec![],
         mode: Mode::Auto,
+        on_missing_metrics: None,
         interval: INTERVAL,
         weighing: Weighing::Fitted(Fitting::default()),
         target: CapacityTarget::CpuUtilization(Percent::new(100.0 * TARGET).unwrap()),

@@ -38,7 +38,9 @@ fn points() -> Result<Vec<Point>, Box<dyn Error>> {
     let mut autoscaler = Autoscaler::new(Checked {
         min_replicas: 2,
         max_replicas: 100,
+        schedules: vec![],
         mode: Mode::Auto,
+        on_missing_metrics: None,
         interval: INTERVAL,
         weighing: Weighing::Fitted(Fitting::default()),
         target: CapacityTarget::CpuUtilization(share),

@@ -143,7 +143,7 @@ impl Samples {
             work: None,
         };
         self.last = Some((at, in_flight));
-        let pods_of = Pods { replicas: whole, ready: whole, warming: 0, silent: 0 };
+        let pods_of = Pods { replicas: whole, ready: whole, warming: 0, silent: 0, updating: false };
         let sample = Sample {
             schema: SAMPLE_SCHEMA,
             at: Time::EPOCH + at,
@@ -313,7 +313,7 @@ mod tests {
     fn sample(millis: i64, groups: Vec<Group>) -> Sample {
         let count = groups.len() as u32;
         let silent = groups.iter().filter(|group| group.silent).count() as u32;
-        let pods = Pods { replicas: count, ready: count, warming: 0, silent };
+        let pods = Pods { replicas: count, ready: count, warming: 0, silent, updating: false };
         Sample {
             schema: SAMPLE_SCHEMA,
             at: Time::EPOCH + Span::from_millis(BEGIN + millis),

@@ -70,6 +70,12 @@ impl Zone {
         self.0.to_datetime(timestamp)
     }
 
+    /// The instant with this zone's clock.
+    pub(crate) fn zoned(&self, time: Time) -> jiff::Zoned {
+        let timestamp = jiff::Timestamp::from_nanosecond(i128::from(time.as_nanos())).unwrap_or_default();
+        timestamp.to_zoned(self.0.clone())
+    }
+
     /// How far the local clock is ahead of UTC at `time`; negative behind it.
     pub(super) fn ahead(&self, time: Time) -> Span {
         if self.0 == TimeZone::UTC {

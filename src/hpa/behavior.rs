@@ -114,17 +114,23 @@ impl Behavior {
         }
     }
 
-    /// Whether the API server takes it (`validateBehavior`).
+    /// Whether the API server takes it.
     ///
     /// # Errors
     /// The first field that is out of its range.
     pub fn validate(&self) -> Result<(), SpecError> {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// What the API server would refuse (`validateBehavior`): every field that is out of its range.
+    pub fn problems(&self) -> Vec<SpecError> {
+        let mut problems = Vec::new();
         for (direction, rules) in [("scaleUp", &self.scale_up), ("scaleDown", &self.scale_down)] {
             if let Some(rules) = rules {
-                rules.validate(direction)?;
+                rules.check(direction, &mut problems);
             }
         }
-        Ok(())
+        problems
     }
 }
 
@@ -141,28 +147,28 @@ impl ScalingRules {
         }
     }
 
-    fn validate(&self, direction: &str) -> Result<(), SpecError> {
-        let wrong =
-            |field: &str, rule| Err(SpecError { field: format!("spec.behavior.{direction}.{field}"), rule });
+    fn check(&self, direction: &str, problems: &mut Vec<SpecError>) {
+        let mut wrong = |field: &str, rule| {
+            problems.push(SpecError { field: format!("spec.behavior.{direction}.{field}"), rule });
+        };
         if self.stabilization_window_seconds.is_some_and(|window| !(0..=3600).contains(&window)) {
-            return wrong("stabilizationWindowSeconds", "must be between 0 and 3600");
+            wrong("stabilizationWindowSeconds", "must be between 0 and 3600");
         }
         if self.tolerance.is_some_and(|tolerance| tolerance.as_milli() < 0) {
-            return wrong("tolerance", "must not be negative");
+            wrong("tolerance", "must not be negative");
         }
-        let Some(policies) = &self.policies else { return Ok(()) };
+        let Some(policies) = &self.policies else { return };
         if policies.is_empty() {
-            return wrong("policies", "must hold at least one policy");
+            wrong("policies", "must hold at least one policy");
         }
         for (index, policy) in policies.iter().enumerate() {
             if policy.value <= 0 {
-                return wrong(&format!("policies[{index}].value"), "must be above 0");
+                wrong(&format!("policies[{index}].value"), "must be above 0");
             }
             if !(1..=1800).contains(&policy.period_seconds) {
-                return wrong(&format!("policies[{index}].periodSeconds"), "must be between 1 and 1800");
+                wrong(&format!("policies[{index}].periodSeconds"), "must be between 1 and 1800");
             }
         }
-        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ pub struct ReadyPods {
     pub warming: u32,
     /// The scale's `spec.replicas`.
     pub replicas: u32,
+    /// A rollout of the workload is under way.
+    pub updating: bool,
     /// CPU that one pod asked for, if known.
     pub requested_per_pod: Option<Cores>,
     /// CPU that one pod may use at most, if there is a limit.
@@ -128,7 +130,8 @@ impl Counters {
             groups.extend(told.map(|g| Group { requested_per_pod, cores_per_pod, ..g }));
         }
         let count = u32::try_from(ready.names.len()).unwrap_or(u32::MAX);
-        let pods = Pods { replicas: ready.replicas, ready: count, warming: ready.warming, silent };
+        let ReadyPods { replicas, warming, updating, .. } = *ready;
+        let pods = Pods { replicas, ready: count, warming, silent, updating };
         Sample { schema: SAMPLE_SCHEMA, at, pods, offered: None, groups }
     }
 }
@@ -278,7 +281,7 @@ mod tests {
         assert_eq!(sample.groups.len(), 2);
         assert_eq!(rates(&sample.groups[0]), [5.0, 0.0]);
         assert_eq!(rates(&sample.groups[1]), [2.5, 0.0]);
-        assert_eq!(sample.pods, Pods { replicas: 4, ready: 4, warming: 0, silent: 0 });
+        assert_eq!(sample.pods, Pods { replicas: 4, ready: 4, warming: 0, silent: 0, updating: false });
     }
 
     #[test]

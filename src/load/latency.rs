@@ -241,7 +241,7 @@ mod tests {
         let rates = [per_pod * (1.0 - late), per_pod * late].map(Rate::saturating).to_vec();
         let histogram = HistogramRates::new(Labels::new(), vec![0.3], rates, None).unwrap();
         let group = Group { histograms: vec![histogram], ..Group::empty(Span::from_secs(15)) };
-        let pods = Pods { replicas: 2, ready: 2, warming: 0, silent: 0 };
+        let pods = Pods { replicas: 2, ready: 2, warming: 0, silent: 0, updating: false };
         Sample {
             schema: SAMPLE_SCHEMA,
             at: Time::from_secs(at),

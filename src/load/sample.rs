@@ -40,6 +40,13 @@ pub struct Pods {
     pub warming: u32,
     /// Ready pods that do not tell their load although they should: they did before, or had the time to.
     pub silent: u32,
+    /// A rollout of the workload is under way, where somebody watches it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub updating: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The rates of one pod, or of several that somebody else has added up.

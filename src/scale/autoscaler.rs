@@ -1,21 +1,23 @@
 //! The decision itself.
 
+use super::bounds::Windows;
 use super::capacity::{capacity_from_cpu, replicas_for, requested_per_pod};
-use super::event_floor::Floor;
-use super::lead_time::{LeadTime, StartUp};
+use super::lead_time::StartUp;
+use super::no_opinion::NoOpinion;
 use super::outlook::Outlook;
 use super::short_time::Account;
-use super::steps::Steps;
-use crate::forecast::{Forecast, PlanPoint, Series};
+use super::step_kind::{Step, StepKind};
+use crate::forecast::PlanPoint;
 use crate::load::{Group, LatencyCapacity, Load, LoadModel, SAMPLE_SCHEMA, Sample};
-use crate::spec::{CapacityTarget, Checked, Mode};
+use crate::spec::{CapacityTarget, Checked};
 use crate::units::{MetricsQps, Span, Time};
 
-use super::checkpoint::{CHECKPOINT_SCHEMA, Checkpoint};
-use super::decision::{
-    Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence, Learned, NoOpinion, Outcome,
-    StepKind,
-};
+use super::decision::{Capacity, CapacitySource, DECISION_SCHEMA, Decision, Evidence, Learned, Outcome};
+
+mod kept;
+mod proposal;
+
+use proposal::surely;
 
 /// Intervals after which a sample no longer speaks for the present.
 const STALE_INTERVALS: i64 = 3;
@@ -25,6 +27,10 @@ const STALE_INTERVALS: i64 = 3;
 /// long the outage before a start was.
 const HPA_MEMORY: Span = Span::from_secs(300);
 
+/// How long a rollout is waited for: a Deployment's own `progressDeadlineSeconds`, unless it says other. One that takes
+/// longer is stuck, and may be so for days.
+const ROLLOUT: Span = Span::from_secs(600);
+
 /// Decides about one workload. Deterministic: the same calls give the same decisions, bit for bit.
 #[derive(Debug, Clone)]
 pub struct Autoscaler {
@@ -33,12 +39,20 @@ pub struct Autoscaler {
     latency: Option<LatencyCapacity>,
     outlook: Option<Outlook>,
     account: Account,
+    windows: Windows,
     newest: Option<Observed>,
-    /// Replicas that the load asked for last while nothing held them, and when: what must not be lowered is what was asked
+    /// The replicas there are, and when somebody told.
+    current: Option<(u32, Time)>,
+    is_paused: bool,
+    /// When the rollout that is under way was first seen.
+    updating_since: Option<Time>,
+    /// Replicas that were asked for last while nothing held them, and when: what must not be lowered is what was asked
     /// for, be it not there yet. It lapses when the HPA has had the time to follow.
     asked_for: Option<(u32, Time)>,
     /// The last instant at which the load was known; none before the first.
     known_until: Option<Time>,
+    /// When somebody first asked in vain.
+    asked_since: Option<Time>,
     /// Until then nothing is lowered.
     hold_until: Option<Time>,
 }
@@ -83,72 +97,16 @@ impl Autoscaler {
             latency,
             outlook,
             account: Account::default(),
+            windows: Windows::default(),
             newest: None,
+            current: None,
+            is_paused: false,
+            updating_since: None,
             asked_for: None,
             known_until: None,
+            asked_since: None,
             hold_until: None,
         }
-    }
-
-    /// What it has learned, to be kept over a restart.
-    pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            schema: CHECKPOINT_SCHEMA,
-            model: self.model.clone(),
-            latency: self.latency.clone(),
-            history: self.history().cloned(),
-            outlook: self.outlook.as_ref().map(Outlook::state),
-        }
-    }
-
-    /// Goes on with what an earlier one has learned. Where requests were weighed otherwise nothing counts, as history is in those weights; another
-    /// latency objective is left aside. Whether all of it counts.
-    pub fn resume(&mut self, checkpoint: Checkpoint) -> bool {
-        let Checkpoint { schema, model, latency, history, outlook } = checkpoint;
-        if schema != CHECKPOINT_SCHEMA || !self.model.take_up(model) {
-            return false;
-        }
-        let mut is_whole = true;
-        if let (Some(own), Some(earlier)) = (&mut self.latency, latency) {
-            let fits = own.objective() == earlier.objective();
-            if fits {
-                *own = earlier;
-            }
-            is_whole &= fits;
-        }
-        if let (Some(own), Some(earlier)) = (&mut self.outlook, outlook) {
-            own.resume(earlier);
-        }
-        if let Some(history) = history {
-            self.take_up(history);
-        }
-        is_whole
-    }
-
-    /// Takes up history that was kept, as if it had lived through it. It counts if its steps and columns are those of what comes.
-    pub fn take_up(&mut self, history: Series) {
-        if let Some(outlook) = &mut self.outlook {
-            outlook.take_up(history);
-        }
-    }
-
-    /// Takes what somebody else knows of the past, as samples in the order of time: the forecast then rests on it where it has not been
-    /// there itself. To be called after the present was observed, since the past is weighed by it. How many steps it now knows; none where it has
-    /// no load yet.
-    pub fn remember(&mut self, past: &[Sample]) -> Option<usize> {
-        let outlook = self.outlook.as_mut()?;
-        let weighed = past.iter().filter_map(|sample| Some((sample.at, self.model.weigh(sample)?)));
-        outlook.remember(weighed)
-    }
-
-    /// Whether it looks ahead and has seen a load: what it remembers can be weighed.
-    pub fn has_seen_load(&self) -> bool {
-        self.outlook.as_ref().is_some_and(Outlook::has_seen_load)
-    }
-
-    /// What is to be kept, so that another can take it up.
-    pub fn history(&self) -> Option<&Series> {
-        self.outlook.as_ref().and_then(Outlook::history)
     }
 
     /// The day to come, for people; none before there are two days of history.
@@ -161,6 +119,20 @@ impl Autoscaler {
         if let Some(outlook) = &mut self.outlook {
             outlook.record(start_up);
         }
+    }
+
+    /// Takes how many replicas the workload's scale asks for at `now`, from whoever watches it. In an outage no sample comes,
+    /// and this is all that tells. What is older than the last that was told is left aside.
+    pub fn note_replicas(&mut self, now: Time, replicas: u32) {
+        if self.current.is_none_or(|(_, at)| at <= now) {
+            self.current = Some((replicas, now));
+        }
+    }
+
+    /// Says whether a person has taken over. While that is so each decision is for the replicas there are; what is learned
+    /// goes on being learned. Where they are not known, or the load is not, there is no opinion, which holds them too.
+    pub fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
     }
 
     /// The spec that it decides by.
@@ -193,6 +165,10 @@ impl Autoscaler {
         let capacity = self.capacity(sample);
         let told: u32 = sample.groups.iter().filter(|g| g.tells()).map(|g| g.pods).sum();
         let pods = sample.pods;
+        // Not every source knows the scale, and some take the pods that answer for it: they may do so, but not in an outage.
+        let least = self.current.filter(|_| load.is_err()).map_or(0, |(replicas, _)| replicas);
+        self.note_replicas(sample.at, pods.replicas.max(least));
+        self.updating_since = pods.updating.then(|| self.updating_since.unwrap_or(sample.at));
         if let Some(outlook) = &mut self.outlook {
             outlook.observe_pods(sample.at, pods);
             if let Ok(load) = &load {
@@ -267,40 +243,53 @@ impl Autoscaler {
     /// Decides, as of `now`.
     pub fn decide(&mut self, now: Time) -> Decision {
         let forecast = self.outlook.as_ref().and_then(|outlook| outlook.forecast(now));
+        let lead_time = self.outlook.as_ref().map(Outlook::lead);
+        let bounds = self.windows.bounds(&self.spec, now, lead_time.map_or(Span::ZERO, |lead| lead.total));
         let outcome = match self.known(now) {
             Ok((observed, load, capacity)) => {
                 if self.known_until.is_none_or(|until| now - until >= HPA_MEMORY) {
                     self.hold_until = Some(now + HPA_MEMORY);
                 }
-                let desired = self.desired(now, &observed, load, capacity.per_pod, forecast.as_ref());
+                let per_pod = capacity.per_pod;
+                let mut desired = self.desired(now, &observed, load, per_pod, forecast.as_ref(), bounds);
+                self.known_until = Some(desired.valid_until);
+                // What is short while a person has taken over is charged to whoever sets the replicas.
+                self.account.wish(now, Some(desired.replicas), desired.is_limited());
+                if self.is_paused {
+                    let current = self.replicas(&observed);
+                    desired.replicas = current;
+                    desired.steps.push(Step { replicas: current, kind: StepKind::Paused });
+                }
                 if !desired.is_held() {
                     self.asked_for = Some((desired.replicas, now));
                 }
-                self.known_until = Some(desired.valid_until);
                 Outcome::Desired(desired)
             }
-            Err(reason) => {
+            Err(why) => {
                 self.known_until = self.known_until.map(|until| until.min(now));
-                Outcome::NoOpinion(reason)
+                let asked_since = *self.asked_since.get_or_insert(now);
+                let since = self.known_until.unwrap_or(asked_since);
+                self.account.wish(now, None, false);
+                match self.fallback(now, since, &why, bounds) {
+                    Some(fallback) => {
+                        self.asked_for = Some((fallback.replicas, now));
+                        Outcome::Fallback(fallback)
+                    }
+                    None => Outcome::NoOpinion(why),
+                }
             }
         };
-        let wanted = match &outcome {
-            Outcome::Desired(desired) => Some(desired),
-            Outcome::NoOpinion(_) => None,
-        };
-        let is_limited = wanted.is_some_and(Desired::is_limited);
-        self.account.wish(now, wanted.map(|desired| desired.replicas), is_limited);
         Decision {
             schema: DECISION_SCHEMA,
             at: now,
             mode: self.spec.mode,
-            min_replicas: self.spec.min_replicas,
-            max_replicas: self.spec.max_replicas,
+            min_replicas: bounds.least.replicas,
+            max_replicas: bounds.most.replicas,
             capacity: self.newest.as_ref().and_then(|o| o.capacity.clone().ok()).or_else(|| self.given()),
             evidence: self.newest.as_ref().map(|o| o.evidence),
             learned: self.learned(),
             forecast,
-            lead_time: self.lead_time(),
+            lead_time,
             short_time: self.account.short,
             outcome,
         }
@@ -315,10 +304,6 @@ impl Autoscaler {
             scores: version.report.scores,
             drift_since: self.model.drift_since(),
         })
-    }
-
-    fn lead_time(&self) -> Option<LeadTime> {
-        self.outlook.as_ref().map(Outlook::lead)
     }
 
     /// The capacity that is known before anything was seen.
@@ -341,83 +326,14 @@ impl Autoscaler {
         Ok((observed, load, capacity))
     }
 
+    /// The replicas there are, as far as anybody told.
+    fn replicas(&self, observed: &Observed) -> u32 {
+        self.current.map_or(observed.evidence.pods.replicas, |(replicas, _)| replicas)
+    }
+
     fn patience(&self) -> Span {
         self.spec.interval * STALE_INTERVALS
     }
-
-    fn desired(
-        &self,
-        now: Time,
-        observed: &Observed,
-        load: Load,
-        per_pod: MetricsQps,
-        forecast: Option<&Forecast>,
-    ) -> Desired {
-        let Observed { evidence, warming_up, .. } = observed;
-        let reactive = replicas_for(load.metricsqps, per_pod);
-        let mut steps = Steps::from(reactive, StepKind::Load { metricsqps: load.metricsqps, per_pod });
-        let bound = forecast.map_or(load.metricsqps, |forecast| earned(forecast, &load));
-        if let Some(Forecast { horizon, .. }) = forecast.filter(|_| self.spec.mode != Mode::Reactive) {
-            // Head-room is the bound's matter, so noise of the present load asks for none.
-            let metricsqps = if surely(&load) > bound { surely(&load) } else { bound };
-            let replicas = replicas_for(metricsqps, per_pod);
-            if replicas != reactive {
-                steps.set(replicas, StepKind::Forecast { metricsqps, horizon: *horizon, per_pod });
-            }
-        }
-        let event = self.outlook.as_ref().and_then(|outlook| outlook.event(now));
-        if let Some(Floor { event, load }) = event.filter(|_| self.spec.mode != Mode::Reactive) {
-            // What a minute hides it hides then too.
-            let peak_factor = forecast.map_or(1.0, |forecast| forecast.peak_factor);
-            let metricsqps = MetricsQps::saturating(*load * peak_factor);
-            let kind = StepKind::Event { event: event.clone(), metricsqps };
-            steps.at_least(replicas_for(metricsqps, per_pod), kind);
-        }
-        let current = evidence.pods.replicas;
-        if self.spec.mode == Mode::ScaleUpOnly {
-            steps.at_least(current, StepKind::ScaleUpOnly);
-        }
-        let asked_for = self.asked_for.filter(|(_, at)| now - *at <= HPA_MEMORY);
-        let current = asked_for.map_or(current, |(replicas, _)| current.max(replicas));
-        if *warming_up > 0 {
-            steps.at_least(current, StepKind::WarmingUp { pods: *warming_up });
-        }
-        if evidence.pods.silent > 0 {
-            steps.at_least(current, StepKind::Silent { pods: evidence.pods.silent });
-        }
-        if !load.congestion.is_empty() {
-            steps.at_least(current, StepKind::Congested { signs: load.congestion.clone() });
-        }
-        let is_stale = self.outlook.as_ref().is_some_and(|outlook| outlook.is_stale(now));
-        if is_stale && self.spec.mode != Mode::Reactive {
-            // What was asked for with a forecast is not taken back for the lack of one.
-            steps.at_least(current, StepKind::ForecastStale);
-        }
-        if let Some(until) = self.hold_until.filter(|until| now < *until) {
-            steps.at_least(current, StepKind::AfterOutage { until });
-        }
-        steps.within(self.spec.min_replicas, self.spec.max_replicas);
-        Desired {
-            replicas: steps.replicas,
-            reactive,
-            proactive: forecast.map(|_| replicas_for(bound, per_pod)),
-            bound,
-            load,
-            steps: steps.taken,
-            valid_until: evidence.sampled_at + self.patience(),
-        }
-    }
-}
-
-/// The forecast's bound, as far as it has earned to be gone by.
-fn earned(forecast: &Forecast, load: &Load) -> MetricsQps {
-    let present = load.metricsqps.get();
-    MetricsQps::saturating(present + forecast.earned * (forecast.bound.get() - present))
-}
-
-/// The load without what may be noise: two standard errors.
-fn surely(load: &Load) -> MetricsQps {
-    MetricsQps::saturating(load.metricsqps.get() - 2.0 * load.standard_error.get())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What one pod should carry by its CPU, and how many such pods a load takes.
 
-use super::decision::{Capacity, CapacitySource, NoOpinion};
+use super::decision::{Capacity, CapacitySource};
+use super::no_opinion::NoOpinion;
 use crate::load::{CpuCost, Sample};
 use crate::units::MetricsQps;
 

@@ -45,7 +45,9 @@ mod tests {
         Autoscaler::new(Checked {
             min_replicas: 1,
             max_replicas: 50,
+            schedules: vec![],
             mode: Mode::Auto,
+            on_missing_metrics: None,
             interval: Span::from_secs(15),
             weighing,
             target: CapacityTarget::CpuUtilization(Percent::new(70.0).unwrap()),
@@ -65,7 +67,7 @@ mod tests {
             cores_per_pod: Cores::new(1.0).ok(),
             ..Group::new(2, Span::from_secs(15))
         };
-        let pods = Pods { replicas: 2, ready: 2, warming: 0, silent: 0 };
+        let pods = Pods { replicas: 2, ready: 2, warming: 0, silent: 0, updating: false };
         Sample {
             schema: SAMPLE_SCHEMA,
             at: Time::from_secs(15 * round),
@@ -98,10 +100,7 @@ mod tests {
         let mut second = autoscaler(Weighing::Fitted(Fitting::default()));
         assert!(second.resume(through_json(&first.checkpoint())));
         let (before, after) = (live(&mut first, 1200..1220), live(&mut second, 1200..1220));
-        let load = |decision: &Decision| match &decision.outcome {
-            super::super::Outcome::Desired(desired) => desired.load.clone(),
-            super::super::Outcome::NoOpinion(reason) => panic!("{reason}"),
-        };
+        let load = |decision: &Decision| decision.outcome.desired().unwrap().load.clone();
         assert!(
             before.iter().map(load).eq(after.iter().map(load)),
             "the load is measured as if nothing had been"

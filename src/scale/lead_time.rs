@@ -78,6 +78,11 @@ impl LeadTimes {
         Self { pinned, ..Self::default() }
     }
 
+    /// From now on it is as the user says, or measured.
+    pub(super) fn pin(&mut self, pinned: Option<Span>) {
+        self.pinned = pinned;
+    }
+
     /// Goes on with the start-ups that an earlier one has seen.
     pub(super) fn resume(&mut self, earlier: Self) {
         earlier.start_ups.into_iter().for_each(|start_up| self.record(start_up));
@@ -139,7 +144,7 @@ mod tests {
     use super::*;
 
     fn pods(ready: u32, warming: u32) -> Pods {
-        Pods { replicas: ready + warming, ready, warming, silent: 0 }
+        Pods { replicas: ready + warming, ready, warming, silent: 0, updating: false }
     }
 
     fn at(seconds: i64) -> Time {

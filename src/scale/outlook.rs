@@ -144,6 +144,25 @@ impl Outlook {
         outlook
     }
 
+    /// Wishes otherwise from now on, as if it had always done so.
+    pub(super) fn wish_for(&mut self, wish: ForecastWish) {
+        let before = std::mem::replace(&mut self.wish, wish);
+        let ForecastWish { promise, lead_time, zone, window, .. } = &self.wish;
+        if (lead_time, window) != (&before.lead_time, &before.window) {
+            self.lead.pin(*lead_time);
+            (self.horizon, self.shorter_since) = (self.needed(), None);
+        }
+        let Some(forecaster) = &mut self.forecaster else { return };
+        if (promise, zone) == (&before.promise, &before.zone) {
+            forecaster.set_horizon(self.horizon);
+        } else {
+            let (promise, zone, horizon) = (*promise, zone.clone(), self.horizon);
+            let settings = Settings { promise, zone, horizon, ..forecaster.settings().clone() };
+            let series = forecaster.series().clone();
+            *forecaster = Forecaster::of_pods(settings, series, &self.folded.weights, self.per_pod);
+        }
+    }
+
     /// Takes up history. It counts if it has the steps and columns of what comes; else it is left aside.
     pub(super) fn take_up(&mut self, history: Series) {
         self.history = Some(history);

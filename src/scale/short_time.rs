@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn pods(replicas: u32, ready: u32, warming: u32) -> Pods {
-        Pods { replicas, ready, warming, silent: 0 }
+        Pods { replicas, ready, warming, silent: 0, updating: false }
     }
 
     #[test]

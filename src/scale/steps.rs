@@ -1,6 +1,7 @@
 //! The way from the load to the replicas, with a reason for each step.
 
-use super::decision::{Step, StepKind};
+use super::bounds::Bounds;
+use super::step_kind::{Step, StepKind};
 
 /// The steps taken so far, and where they led.
 pub(super) struct Steps {
@@ -9,7 +10,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Begins with what the load takes.
+    /// Begins with a first proposal.
     pub(super) fn from(replicas: u32, kind: StepKind) -> Self {
         Self { replicas, taken: vec![Step { replicas, kind }] }
     }
@@ -22,10 +23,11 @@ impl Steps {
     }
 
     /// Keeps to the user's bounds, whatever was asked for.
-    pub(super) fn within(&mut self, min: u32, max: u32) {
-        self.at_least(min, StepKind::MinReplicas);
-        if self.replicas > max {
-            self.set(max, StepKind::MaxReplicas);
+    pub(super) fn within(&mut self, bounds: Bounds<'_>) {
+        let Bounds { least, most } = bounds;
+        self.at_least(least.replicas, StepKind::MinReplicas { schedule: least.schedule.map(str::to_owned) });
+        if self.replicas > most.replicas {
+            self.set(most.replicas, StepKind::MaxReplicas { schedule: most.schedule.map(str::to_owned) });
         }
     }
 

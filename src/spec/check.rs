@@ -3,9 +3,10 @@
 
 use std::fmt;
 
+use super::schedules::Schedule;
 use super::{
-    Actuation, Cpu, Fit, Fixed, Forecast, LatencyObjective, Load, MOST_VALUES, Mode, Source, Spec, Target,
-    Weights,
+    Cpu, Fit, Fixed, Forecast, LatencyObjective, Load, MOST_VALUES, Mode, OnMissingMetrics, Source, Spec,
+    Target, Weights,
 };
 use crate::forecast::Promise;
 use crate::forecast::events::Events;
@@ -14,6 +15,8 @@ use crate::load::{
     Classes, Edges, FitSettings, Fitting, LatencyObjective as LateAt, Weighing, Weights as ClassWeights,
 };
 use crate::units::{MetricsQps, Percent, Span};
+
+mod replicas;
 
 /// One field with a value that cannot be used, and what would do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +48,12 @@ pub struct Checked {
     pub min_replicas: u32,
     /// Never more replicas than this.
     pub max_replicas: u32,
+    /// When other bounds hold.
+    pub schedules: Vec<Schedule>,
     /// How far the autoscaler may go.
     pub mode: Mode,
+    /// What to do when the load has been unknown for long; none to hold for ever.
+    pub on_missing_metrics: Option<OnMissingMetrics>,
     /// Time between two samples.
     pub interval: Span,
     /// How requests are weighed.
@@ -98,7 +105,9 @@ impl Spec {
     pub fn check(&self) -> Result<Checked, InvalidSpec> {
         let mut wrong = Wrong(Vec::new());
         self.check_bounds(&mut wrong);
-        self.refuse_unsupported(&mut wrong);
+        let schedules = self.check_schedules(&mut wrong);
+        self.check_behavior(&mut wrong);
+        self.check_missing(&mut wrong);
         let interval = self.load.check_source(&mut wrong);
         self.load.check_series(&mut wrong);
         let weighing = self.load.check_weights(&mut wrong);
@@ -115,50 +124,15 @@ impl Spec {
             (Some(interval), Some(weighing), Some(target)) if wrong.0.is_empty() => Ok(Checked {
                 min_replicas: self.min_replicas,
                 max_replicas: self.max_replicas,
+                schedules,
                 mode: self.mode,
+                on_missing_metrics: self.on_missing_metrics.clone(),
                 interval,
                 weighing,
                 target,
                 forecast: forecast.map(|wish| ForecastWish { window: self.load.window(), ..wish }),
             }),
             _ => Err(InvalidSpec(wrong.0)),
-        }
-    }
-
-    fn check_bounds(&self, wrong: &mut Wrong) {
-        if self.min_replicas == 0 {
-            wrong.add("spec.minReplicas", "must be at least 1: a workload at 0 has no load to measure");
-        }
-        if self.max_replicas < self.min_replicas.max(1) {
-            wrong.add("spec.maxReplicas", format!("must be at least minReplicas, {}", self.min_replicas));
-        }
-        // The HPA counts in int32.
-        if i32::try_from(self.max_replicas).is_err() {
-            wrong.add("spec.maxReplicas", "must be below 2^31");
-        }
-        for (field, value) in [
-            ("spec.scaleTargetRef.apiVersion", &self.scale_target_ref.api_version),
-            ("spec.scaleTargetRef.kind", &self.scale_target_ref.kind),
-            ("spec.scaleTargetRef.name", &self.scale_target_ref.name),
-        ] {
-            if value.is_empty() {
-                wrong.add(field, "must not be empty");
-            }
-        }
-    }
-
-    fn refuse_unsupported(&self, wrong: &mut Wrong) {
-        if !self.schedules.is_empty() {
-            wrong.not_yet("spec.schedules", "there is no scheduler; leave them out");
-        }
-        if self.behavior.is_some() {
-            wrong.not_yet("spec.behavior", "no HPA is created; put it into your own HPA");
-        }
-        if self.actuation == Actuation::Scale {
-            wrong.not_yet("spec.actuation", "nothing writes the scale subresource; use HPA or None");
-        }
-        if self.on_missing_metrics.is_some() {
-            wrong.not_yet("spec.onMissingMetrics", "an unknown load holds the replicas; leave it out");
         }
     }
 }
@@ -387,6 +361,7 @@ impl Wrong {
         self.add(field, format!("not supported in this version: {message}"));
     }
 }
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -403,7 +378,7 @@ mod tests {
     }
 
     /// The fields that a spec is refused for, when `pointer` is set to `value` in the minimal one.
-    fn refused(pointer: &[&str], value: Value) -> Vec<String> {
+    pub(super) fn refused(pointer: &[&str], value: Value) -> Vec<String> {
         let mut spec = minimal();
         let mut place = &mut spec;
         for key in pointer {
@@ -473,13 +448,6 @@ mod tests {
         assert_eq!(latency(0.99, 0.0), ["spec.target.latency"]);
         let source = json!({"scrape": {"interval": "10ms"}});
         assert_eq!(refused(&["load", "source"], source), ["spec.load.source.scrape.interval"]);
-    }
-
-    #[test]
-    fn what_this_version_cannot_honour_is_refused_and_not_ignored() {
-        assert_eq!(refused(&["actuation"], json!("Scale")), ["spec.actuation"]);
-        let missing = json!({"holdFor": "10m", "then": {"atLeast": 10}});
-        assert_eq!(refused(&["onMissingMetrics"], missing), ["spec.onMissingMetrics"]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Round {
     pub(crate) fn desired(&self) -> &Desired {
         match &self.decision.outcome {
             Outcome::Desired(desired) => desired,
-            Outcome::NoOpinion(reason) => panic!("no opinion: {reason}"),
+            other => panic!("no load: {other:?}"),
         }
     }
 

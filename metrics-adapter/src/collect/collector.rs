@@ -173,7 +173,9 @@ impl Collector {
         note_absent(&self.key, &mut self.absent, absent);
         self.faulty.retain(|pod| names.contains(pod));
         let Targets { warming, replicas, cpu: PodCpu { request, limit }, .. } = targets;
-        let ready = ReadyPods { names, warming, replicas, requested_per_pod: request, cores_per_pod: limit };
+        let (requested_per_pod, cores_per_pod) = (request, limit);
+        let ready =
+            ReadyPods { names, warming, replicas, requested_per_pod, cores_per_pod, ..ReadyPods::default() };
         let now = self.scraper.clock.now();
         match cpu.map(|cpu| self.told(cpu)) {
             Some(cpu) => self.counters.sample_with_cpu(now, &ready, &cpu),

@@ -113,7 +113,7 @@ impl Past {
                     rates(class, &buckets, None)
                 })
                 .collect::<Result<Vec<_>, _>>()?;
-            let pods = Pods { replicas: 1, ready: 1, warming: 0, silent: 0 };
+            let pods = Pods { replicas: 1, ready: 1, warming: 0, silent: 0, updating: false };
             let group = Group { histograms, ..Group::new(1, self.window) };
             Ok(Sample { schema: SAMPLE_SCHEMA, at, pods, offered: None, groups: vec![group] })
         };

@@ -120,6 +120,7 @@ fn reason(decision: &Decision) -> Option<String> {
             desired.steps.last().map(|s| s.kind.to_string())
         }
         Outcome::Desired(_) => None,
+        Outcome::Fallback(fallback) => fallback.steps.last().map(|s| s.kind.to_string()),
         Outcome::NoOpinion(why) => Some(why.to_string()),
     }
 }

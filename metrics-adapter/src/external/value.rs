@@ -3,7 +3,7 @@
 //! Nothing here turns an unknown into a number, and no answer holds two values: a HorizontalPodAutoscaler adds up
 //! whatever it is given.
 
-use plimsoll::scale::{Desired, Outcome};
+use plimsoll::scale::{Fallback, NoOpinion, Outcome};
 use plimsoll::units::{Quantity, Time};
 use serde::{Serialize, Serializer};
 
@@ -48,11 +48,18 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    fn of(self, desired: &Desired) -> f64 {
-        match self {
-            Self::MetricsQps => desired.load.metricsqps.get(),
-            Self::Forecast => desired.bound.get(),
-            Self::DesiredReplicas => f64::from(desired.replicas),
+    /// Its value by a decision, and the last instant at which that may be served; an error where the load is not known and
+    /// nothing is said for that case.
+    fn of(self, outcome: &Outcome) -> Result<(f64, Time), &NoOpinion> {
+        match (self, outcome) {
+            (Self::DesiredReplicas, _) => {
+                outcome.replicas().map(|(replicas, until)| (f64::from(replicas), until))
+            }
+            (Self::MetricsQps, Outcome::Desired(desired)) => {
+                Ok((desired.load.metricsqps.get(), desired.valid_until))
+            }
+            (Self::Forecast, Outcome::Desired(desired)) => Ok((desired.bound.get(), desired.valid_until)),
+            (_, Outcome::Fallback(Fallback { why, .. }) | Outcome::NoOpinion(why)) => Err(why),
         }
     }
 }
@@ -128,22 +135,19 @@ fn value(metric: Metric, key: &ObjectKey, cell: &Cell, now: Time) -> Result<Repl
     let Some(decision) = latest.as_deref() else {
         return Err(unknown("nothing was decided yet"));
     };
-    let desired = match &decision.outcome {
-        Outcome::Desired(desired) => desired,
-        Outcome::NoOpinion(why) => return Err(unknown(&why.to_string())),
+    let (number, valid_until) = metric.of(&decision.outcome).map_err(|why| unknown(&why.to_string()))?;
+    let (what, told_at) = match (&decision.outcome, &decision.evidence) {
+        (Outcome::Fallback(_), _) => ("is", decision.at),
+        (_, Some(evidence)) => ("rests on a sample that is", evidence.sampled_at),
+        (_, None) => return Err(bug("the decision rests on no sample; please report this")),
     };
-    let Some(evidence) = &decision.evidence else {
-        return Err(bug("the decision rests on no sample; please report this"));
-    };
-    let sampled_at = evidence.sampled_at;
-    if !desired.is_valid_at(now) {
+    if now > valid_until {
         return Err(unknown(&format!(
-            "the newest decision rests on a sample that is {:.1} s old and holds for {} only",
-            (now - sampled_at).as_secs_f64(),
-            desired.valid_until - sampled_at
+            "the newest decision {what} {:.1} s old and holds for {} only",
+            (now - told_at).as_secs_f64(),
+            valid_until - told_at
         )));
     }
-    let number = metric.of(desired);
     let Some(quantity) = Quantity::at_least(number) else {
         return Err(bug(&format!("{number} cannot be written as a quantity; please report this")));
     };
@@ -154,7 +158,7 @@ fn value(metric: Metric, key: &ObjectKey, cell: &Cell, now: Time) -> Result<Repl
         items: [Item {
             metric_name: metric.name(),
             metric_labels: &key.name,
-            timestamp: sampled_at.to_rfc3339_secs(),
+            timestamp: told_at.to_rfc3339_secs(),
             value: format!("{}m", quantity.as_milli()),
         }],
     }))
@@ -179,7 +183,7 @@ struct Item<'a> {
     metric_name: &'static str,
     #[serde(serialize_with = "autoscaler_label")]
     metric_labels: &'a str,
-    /// Of the sample, not of the request.
+    /// Of the sample, not of the request; of the decision where it rests on none.
     timestamp: String,
     /// In thousandths, always: that is exact, and what the client turns it into.
     value: String,
@@ -194,7 +198,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use hyper::StatusCode;
     use plimsoll::load::{Load, Pods};
-    use plimsoll::scale::{Capacity, CapacitySource, DECISION_SCHEMA, Decision, Evidence, NoOpinion};
+    use plimsoll::scale::{Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence};
     use plimsoll::spec::Mode;
     use plimsoll::units::{MetricsQps, Rate, Span};
     use serde_json::Value;
@@ -315,6 +319,29 @@ mod tests {
             let expected = (503, format!("metricsqps of {why}"));
             assert_eq!(refusal(&board, Span::ZERO, selector).await, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_fallback_is_served_as_replicas_alone_and_needs_no_sample() {
+        let fallback = decision(Outcome::Fallback(Fallback {
+            replicas: 7,
+            why: NoOpinion::NoSample,
+            since: Time::from_secs(400),
+            steps: vec![],
+            valid_until: SAMPLED + Span::from_secs(45),
+        }));
+        let board = board(&[("shop", "checkout", &Decision { evidence: None, ..fallback })]);
+        let desired = Metric::DesiredReplicas.name();
+        let (status, body) = ask(&board, Span::from_secs(45), desired, "").await;
+        let item = &body["items"][0];
+        assert_eq!((status, &item["value"]), (StatusCode::OK, &"7000m".into()));
+        assert_eq!(item["timestamp"], "1970-01-01T00:16:40Z");
+        let (status, body) = ask(&board, Span::from_secs(46), desired, "").await;
+        let message = "plimsoll-desired-replicas of shop/checkout is not known: the newest decision is 46.0 s old and holds \
+                       for 45s only";
+        assert_eq!((status.as_u16(), &body["message"]), (503, &message.into()));
+        let unknown = "metricsqps of shop/checkout is not known: nothing was measured yet".to_owned();
+        assert_eq!(refusal(&board, Span::ZERO, "").await, (503, unknown));
     }
 
     #[tokio::test]

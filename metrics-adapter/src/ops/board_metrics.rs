@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use plimsoll::forecast::Forecast;
 use plimsoll::load::Scores;
-use plimsoll::scale::{Decision, Desired, Learned, Outcome};
+use plimsoll::scale::{Decision, Desired, Fallback, Learned, Outcome};
+use plimsoll::units::Time;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -38,7 +39,7 @@ impl Collector for BoardMetrics {
             for (key, decision) in &decisions {
                 let desired = match &decision.outcome {
                     Outcome::Desired(desired) if desired.is_valid_at(now) => Some(desired),
-                    Outcome::Desired(_) | Outcome::NoOpinion(_) => None,
+                    Outcome::Desired(_) | Outcome::Fallback(_) | Outcome::NoOpinion(_) => None,
                 };
                 for (labels, value) in points(decision, desired) {
                     let mut all = vec![("namespace", key.namespace.clone()), ("name", key.name.clone())];
@@ -98,7 +99,7 @@ impl Collector for BoardMetrics {
         gauge("capacity", "MetricsQPS that one ready pod should carry", &|decision, _| {
             decision.capacity.iter().map(|capacity| (vec![], capacity.per_pod.get())).collect()
         })?;
-        gauge("replicas", "Replicas by kind", &replicas)?;
+        gauge("replicas", "Replicas by kind", &|decision, desired| replicas(decision, desired, now))?;
         gauge("class_rate", "Completed requests per second by duration class", &|_, desired| {
             classes(desired, |class| class.rate.get())
         })?;
@@ -137,7 +138,9 @@ impl Collector for BoardMetrics {
         gauge("missing", "1 while the load is not known, by reason", &|decision, desired| {
             missing(decision, desired)
         })?;
-        gauge("restricted", "1 for each step that changed what the load asked for", &restricted)?;
+        gauge("restricted", "1 for each step that changed what the load asked for", &|decision, desired| {
+            restricted(decision, desired, now)
+        })?;
         let mut short = encoder.encode_descriptor(
             "short_seconds",
             "Time in which the ready pods were too few, by cause",
@@ -186,14 +189,16 @@ fn lead_time(decision: &Decision, _: Option<&Desired>) -> Points {
     known.map(|(part, span)| (vec![("part", part.to_owned())], span.as_secs_f64())).collect()
 }
 
-fn replicas(decision: &Decision, desired: Option<&Desired>) -> Points {
+fn replicas(decision: &Decision, desired: Option<&Desired>, now: Time) -> Points {
+    // Without a load too, where the user has said what holds then.
+    let asked_for = decision.outcome.replicas().ok().filter(|(_, until)| now <= *until);
     let kinds = [
         ("min", Some(decision.min_replicas)),
         ("max", Some(decision.max_replicas)),
         ("current", decision.evidence.map(|e| e.pods.replicas)),
         ("reactive", desired.map(|d| d.reactive)),
         ("proactive", desired.and_then(|d| d.proactive)),
-        ("desired", desired.map(|d| d.replicas)),
+        ("desired", asked_for.map(|(replicas, _)| replicas)),
     ];
     let known = kinds.into_iter().filter_map(|(kind, replicas)| Some((kind, replicas?)));
     known.map(|(kind, replicas)| (vec![("kind", kind.to_owned())], f64::from(replicas))).collect()
@@ -208,13 +213,18 @@ fn classes(desired: Option<&Desired>, value: impl Fn(&plimsoll::load::ClassLoad)
 fn missing(decision: &Decision, desired: Option<&Desired>) -> Points {
     let reason = match (&decision.outcome, desired) {
         (_, Some(_)) => return vec![],
-        (Outcome::NoOpinion(reason), _) => reason.name(),
+        (Outcome::NoOpinion(why) | Outcome::Fallback(Fallback { why, .. }), _) => why.name(),
         (Outcome::Desired(_), None) => "StaleSample",
     };
     vec![(vec![("reason", reason.to_owned())], 1.0)]
 }
 
-fn restricted(_: &Decision, desired: Option<&Desired>) -> Points {
-    let steps = desired.map_or(&[][..], |d| d.steps.get(1..).unwrap_or_default());
+fn restricted(decision: &Decision, desired: Option<&Desired>, now: Time) -> Points {
+    let steps = match (&decision.outcome, desired) {
+        // The first step is the load's own; where there is no load even that is another's.
+        (_, Some(desired)) => desired.steps.get(1..).unwrap_or_default(),
+        (Outcome::Fallback(fallback), _) if now <= fallback.valid_until => &fallback.steps,
+        _ => &[],
+    };
     steps.iter().map(|step| (vec![("reason", step.kind.name().to_owned())], 1.0)).collect()
 }

@@ -263,7 +263,7 @@ impl<'a> Running<'a> {
     /// One group for all pods; none but the pods while none is ready.
     fn sample(&self, at: Time, requests: f64, busy: f64, cores: f64, in_flight: InFlight) -> Option<Sample> {
         let (replicas, ready) = (self.pods.count(), self.pods.ready(at));
-        let pods = PodCounts { replicas, ready, warming: replicas - ready, silent: 0 };
+        let pods = PodCounts { replicas, ready, warming: replicas - ready, silent: 0, updating: false };
         let config = &self.scenario.cluster;
         let mut groups = Vec::new();
         if ready > 0 {

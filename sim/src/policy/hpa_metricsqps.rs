@@ -2,7 +2,7 @@
 //! the load is not known the metric is an error, never a zero.
 
 use plimsoll::load::Sample;
-use plimsoll::scale::{Autoscaler, Outcome};
+use plimsoll::scale::{Autoscaler, Fallback, Outcome};
 use plimsoll::units::Time;
 
 use super::controller::{Controller, answer, external, quantity};
@@ -43,7 +43,7 @@ impl Policy for HpaMetricsQps {
     fn reconcile(&mut self, now: Time, seen: &Seen<'_>) -> u32 {
         let load = match self.autoscaler.decide(now).outcome {
             Outcome::Desired(desired) => Ok(desired.load.metricsqps.get()),
-            Outcome::NoOpinion(reason) => Err(reason.to_string()),
+            Outcome::Fallback(Fallback { why, .. }) | Outcome::NoOpinion(why) => Err(why.to_string()),
         };
         self.controller.reconcile(now, seen, &answer(METRIC, load))
     }

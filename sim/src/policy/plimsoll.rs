@@ -7,7 +7,7 @@
 use plimsoll::forecast::Promise;
 use plimsoll::hpa::Samples;
 use plimsoll::load::{Fitting, Sample, Weighing};
-use plimsoll::scale::{Autoscaler, Outcome};
+use plimsoll::scale::Autoscaler;
 use plimsoll::spec::{CapacityTarget, Checked, ForecastWish, Mode};
 use plimsoll::units::{MetricsQps, Percent, Quantity, Time};
 
@@ -46,7 +46,9 @@ fn autoscaler(
     Autoscaler::new(Checked {
         min_replicas: basis.bounds.0,
         max_replicas: basis.bounds.1,
+        schedules: vec![],
         mode: if promise.is_some() { Mode::Auto } else { Mode::Reactive },
+        on_missing_metrics: None,
         interval: basis.interval,
         weighing,
         target,
@@ -97,10 +99,9 @@ impl Policy for Plimsoll {
     }
 
     fn reconcile(&mut self, now: Time, seen: &Seen<'_>) -> u32 {
-        let wanted = match self.autoscaler.decide(now).outcome {
-            Outcome::Desired(desired) => Ok(f64::from(desired.replicas)),
-            Outcome::NoOpinion(reason) => Err(reason.to_string()),
-        };
+        let outcome = self.autoscaler.decide(now).outcome;
+        let wanted =
+            outcome.replicas().map(|(replicas, _)| f64::from(replicas)).map_err(|why| why.to_string());
         let samples = Samples { resources: usage(seen), ..answer(METRIC, wanted) };
         self.controller.reconcile(now, seen, &samples)
     }

@@ -83,7 +83,7 @@ impl Play {
 
     fn sample(&mut self, groups: Vec<Group>) -> Result<Load, Unknown> {
         self.now += WINDOW;
-        let pods = Pods { replicas: self.pods, ready: self.pods, warming: 0, silent: 0 };
+        let pods = Pods { replicas: self.pods, ready: self.pods, warming: 0, silent: 0, updating: false };
         self.model.observe(&Sample { schema: SAMPLE_SCHEMA, at: self.now, pods, offered: None, groups })
     }
 

@@ -2,7 +2,12 @@ use super::*;
 use crate::load::{
     Classes, Edges, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample, Weighing, Weights,
 };
+use crate::spec::Mode;
 use crate::units::Rate;
+
+mod missing;
+mod people;
+mod rollout;
 
 fn at(seconds: i64) -> Time {
     Time::from_secs(seconds)
@@ -10,7 +15,11 @@ fn at(seconds: i64) -> Time {
 
 /// One that has known its load for so long that the hold after the start is over.
 fn settled(mode: Mode) -> Autoscaler {
-    let mut autoscaler = autoscaler(mode);
+    settled_by(spec(mode))
+}
+
+fn settled_by(spec: Checked) -> Autoscaler {
+    let mut autoscaler = Autoscaler::new(spec);
     for round in -25..0 {
         autoscaler.observe(&sample(round * 15, pods(2), &[1.0; 2])).unwrap();
         autoscaler.decide(at(round * 15));
@@ -19,17 +28,23 @@ fn settled(mode: Mode) -> Autoscaler {
 }
 
 fn autoscaler(mode: Mode) -> Autoscaler {
-    Autoscaler::new(Checked {
+    Autoscaler::new(spec(mode))
+}
+
+fn spec(mode: Mode) -> Checked {
+    Checked {
         min_replicas: 2,
         max_replicas: 20,
+        schedules: vec![],
         mode,
+        on_missing_metrics: None,
         interval: Span::from_secs(15),
         weighing: Weighing::Given(
             Weights::new(Classes::by_duration(Edges::new(vec![]).unwrap()), &[1.0]).unwrap(),
         ),
         target: CapacityTarget::Given(MetricsQps::new(10.0).unwrap()),
         forecast: None,
-    })
+    }
 }
 
 /// `rates` of pods that told; all others are as `pods` says.
@@ -53,12 +68,13 @@ fn sample(seconds: i64, pods: Pods, rates: &[f64]) -> Sample {
 }
 
 fn pods(replicas: u32) -> Pods {
-    Pods { replicas, ready: replicas, warming: 0, silent: 0 }
+    Pods { replicas, ready: replicas, warming: 0, silent: 0, updating: false }
 }
 
 fn replicas(decision: &Decision) -> Result<(u32, Vec<&'static str>), NoOpinion> {
     match &decision.outcome {
         Outcome::Desired(d) => Ok((d.replicas, d.steps.iter().map(|s| s.kind.name()).collect())),
+        Outcome::Fallback(f) => Ok((f.replicas, f.steps.iter().map(|s| s.kind.name()).collect())),
         Outcome::NoOpinion(reason) => Err(reason.clone()),
     }
 }

@@ -141,7 +141,10 @@ fn the_horizon_follows_the_lead_time_up_at_once_and_down_after_six_hours() {
     let mut outlook = Outlook::new(ForecastWish::new(promise), INTERVAL);
     let start_up = |seconds| StartUp { total: Span::from_secs(seconds), scheduled: None, started: None };
     let horizon = |outlook: &mut Outlook, seconds: i64| {
-        outlook.observe_pods(at(seconds), Pods { replicas: 1, ready: 1, warming: 0, silent: 0 });
+        outlook.observe_pods(
+            at(seconds),
+            Pods { replicas: 1, ready: 1, warming: 0, silent: 0, updating: false },
+        );
         outlook.observe(at(seconds), &load(&[1.0], &[1.0]));
         outlook.forecast(at(seconds)).map(|forecast| forecast.horizon.as_nanos() / 60_000_000_000)
     };
