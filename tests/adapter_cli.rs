@@ -121,7 +121,7 @@ fn an_address_that_others_reach_is_refused() {
     assert_eq!(
         text,
         "plimsoll-adapter: the external metrics API: 0.0.0.0:0 can be reached from other machines, but requests are not \
-         authenticated yet: bind a loopback address, such as 127.0.0.1:0 or [::1]:0\n"
+         authenticated here: bind a loopback address, such as 127.0.0.1:0 or [::1]:0\n"
     );
     let file = config(CONFIG);
     let path = file.path().to_str().unwrap();

@@ -663,7 +663,7 @@ async fn without_authentication_only_the_machine_itself_is_served() {
         assert_eq!(
             error.to_string(),
             format!(
-                "{addr} can be reached from other machines, but requests are not authenticated yet: bind a loopback \
+                "{addr} can be reached from other machines, but requests are not authenticated here: bind a loopback \
                  address, such as 127.0.0.1:6443 or [::1]:6443"
             )
         );

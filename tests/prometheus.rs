@@ -133,10 +133,7 @@ async fn by_hand(executable: &PathBuf) -> Result<(), Failed> {
     let minute = 60_000_000_000;
     let began = Time::from_nanos(Clock::system().now().as_nanos() / minute * minute) + Span::from_secs(1);
     let (clock, hand) = Clock::manual(began);
-    let mut adapter =
-        Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None, state_dir: None }, clock)
-            .await
-            .unwrap();
+    let mut adapter = Adapter::bind(Listen::locally(loopback, loopback), clock).await.unwrap();
     let configured = config(&server).objects.remove(&key).unwrap();
     adapter.add(configured.into_object(key.clone()));
     let cell = adapter.board().cell(&key);
@@ -285,10 +282,7 @@ spec: {{pods: [prometheus-0]}}
     let loopback = ([127, 0, 0, 1], 0).into();
     let began = Clock::system().now();
     let (clock, hand) = Clock::manual(began);
-    let mut adapter =
-        Adapter::bind(Listen { api: loopback, ops: loopback, cert_dir: None, state_dir: None }, clock)
-            .await
-            .unwrap();
+    let mut adapter = Adapter::bind(Listen::locally(loopback, loopback), clock).await.unwrap();
     adapter.add(config.objects[&key].clone().into_object(key.clone()));
     let cell = adapter.board().cell(&key);
     let mut client = Client::new(adapter.api_addr(), &adapter.certificate().chain()[0]).unwrap();

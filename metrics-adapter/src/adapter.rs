@@ -12,21 +12,47 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::collect::Scraper;
 use crate::engine::{Engine, Object};
-use crate::external::{Api, BindError, Certificate, CertificateError, Server};
+use crate::external::auth::{Access, Cluster, Guard, Trusted, Watch};
+use crate::external::{Api, BindError, Certificate, CertificateError, Rotation, Server};
 use crate::ops::{OpsServer, Readiness, Telemetry};
 use crate::stop::Stop;
 
-/// Where the adapter listens, and with which certificate.
+/// Where the adapter listens, to whom, and with which certificate.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    /// Address of the external metrics API; a loopback one.
+    /// Address of the external metrics API; a loopback one unless access is delegated.
     pub api: SocketAddr,
-    /// Address of `/metrics` and the health checks.
+    /// Who may read the external metrics API.
+    pub access: Access,
+    /// Address of `/metrics` and the health checks; a loopback one unless `remote_metrics` is set.
     pub ops: SocketAddr,
-    /// A directory with `tls.crt` and `tls.key`; without one, a self-signed certificate is made.
+    /// Whether other machines may read `/metrics`: every object's load, and nobody is asked who they are.
+    pub remote_metrics: bool,
+    /// One more address for the health checks alone; any.
+    pub health: Option<SocketAddr>,
+    /// A directory with `tls.crt` and `tls.key`, which may be replaced at any time; without one, a certificate is made.
     pub cert_dir: Option<PathBuf>,
+    /// Names that a certificate that is made is good for, beside this machine's, such as `NAME.NAMESPACE.svc`. With any,
+    /// an authority of its own signs it.
+    pub service_names: Vec<String>,
     /// A directory for what is learned of each workload's load; made if it is not there. Without one every start begins anew.
     pub state_dir: Option<PathBuf>,
+}
+
+impl Listen {
+    /// For this machine only, with a self-signed certificate, and nothing remembered.
+    pub const fn locally(api: SocketAddr, ops: SocketAddr) -> Self {
+        Self {
+            api,
+            access: Access::LoopbackOnly,
+            ops,
+            remote_metrics: false,
+            health: None,
+            cert_dir: None,
+            service_names: Vec::new(),
+            state_dir: None,
+        }
+    }
 }
 
 /// Why the adapter cannot start.
@@ -48,7 +74,7 @@ pub enum StartError {
     Api(#[from] BindError),
     /// Others than this machine could read every object's load, and nobody is asked who they are.
     #[error(
-        "/metrics and health checks: {0} can be reached from other machines, but requests are not authenticated yet: \
+        "/metrics and health checks: {0} can be reached from other machines, but requests are not authenticated here: \
          bind a loopback address, such as 127.0.0.1:{port}", port = .0.port()
     )]
     OpsNotLoopback(SocketAddr),
@@ -78,17 +104,20 @@ pub struct Adapter {
     server: Server,
     ops: OpsServer,
     ops_addr: SocketAddr,
+    health: Option<(SocketAddr, OpsServer)>,
+    rotation: Option<Rotation>,
+    watch: Option<Watch>,
     engines: Vec<Engine>,
     state_dir: Option<PathBuf>,
 }
 
 impl Adapter {
-    /// Reads or makes the certificate, then binds both ports.
+    /// Reads or makes the certificate, then binds the ports.
     ///
     /// # Errors
     /// When one of them cannot be had.
     pub async fn bind(listen: Listen, clock: Clock) -> Result<Self, StartError> {
-        if !listen.ops.ip().to_canonical().is_loopback() {
+        if !listen.remote_metrics && !listen.ops.ip().to_canonical().is_loopback() {
             return Err(StartError::OpsNotLoopback(listen.ops));
         }
         if let Some(path) = &listen.state_dir {
@@ -97,18 +126,42 @@ impl Adapter {
         }
         let certificate = match &listen.cert_dir {
             Some(dir) => Certificate::read(dir)?,
-            None => Certificate::self_signed(&[])?,
+            None if listen.service_names.is_empty() => Certificate::self_signed(&[])?,
+            None => Certificate::with_own_authority(&listen.service_names, clock.now() + clock.wall_ahead())?,
         };
         let board = Arc::new(Board::default());
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&board), clock.clone()));
         let readiness = Readiness::default();
         let api = Api::new(Arc::clone(&board), clock.clone(), readiness.clone(), Arc::clone(&telemetry));
+        let (api, watch) = match listen.access {
+            Access::LoopbackOnly => (api, None),
+            Access::Delegated(client) => {
+                let trusted = Trusted::new(readiness.clone());
+                let reviewer = Arc::new(Cluster::new(client.clone()));
+                let guard = Guard::new(reviewer, trusted.clone(), clock.clone());
+                (api.guarded(guard), Some(Watch::new(client, trusted)))
+            }
+        };
+        telemetry.certificate_expires(certificate.expires());
         let tls = Arc::new(ArcSwap::new(certificate.config()));
+        let rotation = listen.cert_dir.map(|dir| {
+            let (tls, telemetry) = (Arc::clone(&tls), Arc::clone(&telemetry));
+            Rotation::new(dir, &certificate, tls, telemetry, clock.clone())
+        });
         let server = Server::bind(listen.api, tls, api).await?;
-        let refused = |source| StartError::Ops { address: listen.ops, source };
-        let ops =
-            OpsServer::bind(listen.ops, Arc::clone(&telemetry), readiness.clone()).await.map_err(refused)?;
-        let ops_addr = ops.local_addr().map_err(refused)?;
+        let refused = |address| move |source| StartError::Ops { address, source };
+        let ops = OpsServer::bind(listen.ops, Arc::clone(&telemetry), readiness.clone())
+            .await
+            .map_err(refused(listen.ops))?;
+        let ops_addr = ops.local_addr().map_err(refused(listen.ops))?;
+        let health = match listen.health {
+            Some(address) => {
+                let health = OpsServer::bind_health(address, readiness.clone()).await;
+                let health = health.map_err(refused(address))?;
+                Some((health.local_addr().map_err(refused(address))?, health))
+            }
+            None => None,
+        };
         let scraper = Scraper::new(clock, telemetry);
         Ok(Self {
             board,
@@ -118,6 +171,9 @@ impl Adapter {
             server,
             ops,
             ops_addr,
+            health,
+            rotation,
+            watch,
             engines: Vec::new(),
             state_dir: listen.state_dir,
         })
@@ -133,7 +189,12 @@ impl Adapter {
         self.ops_addr
     }
 
-    /// The certificate that the API shows.
+    /// Where the health checks alone are served, if they are.
+    pub fn health_addr(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(|(addr, _)| *addr)
+    }
+
+    /// The certificate that the API shows at the start.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
@@ -159,6 +220,15 @@ impl Adapter {
             tasks.spawn(engine.run(stop.clone()));
         }
         tasks.spawn(self.ops.run(stop.clone()));
+        if let Some((_, health)) = self.health {
+            tasks.spawn(health.run(stop.clone()));
+        }
+        if let Some(rotation) = self.rotation {
+            tasks.spawn(rotation.run(stop.clone()));
+        }
+        if let Some(watch) = self.watch {
+            tasks.spawn(watch.run(stop.clone()));
+        }
         tasks.spawn(self.server.run(stop));
         while let Some(ended) = tasks.join_next().await {
             // Dropping the set ends the others.

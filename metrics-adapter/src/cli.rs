@@ -187,7 +187,7 @@ impl Serve {
         let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
         let config = Config::read(&config, &servers)?;
         let api = SocketAddr::new(bind_address, secure_port);
-        let listen = Listen { api, ops: metrics_bind_address, cert_dir, state_dir };
+        let listen = Listen { cert_dir, state_dir, ..Listen::locally(api, metrics_bind_address) };
         let mut adapter = Adapter::bind(listen, Clock::system()).await?;
         for (key, configured) in config.objects {
             let (pods, interval) = (configured.pods(), configured.spec.interval);

@@ -68,7 +68,7 @@ pub async fn run(options: Options, out: &mut (impl Write + Send), mut stop: Stop
 
     let (targets, targets_rx) = watch::channel(crate::collect::Targets::default());
     let world = World::start(clock.clone(), seed, checked.min_replicas, targets).await?;
-    let listen = Listen { api, ops: (Ipv4Addr::LOCALHOST, 0).into(), cert_dir: None, state_dir: None };
+    let listen = Listen::locally(api, (Ipv4Addr::LOCALHOST, 0).into());
     let mut adapter = Adapter::bind(listen, clock.clone()).await?;
     let query = Query::new(&spec.load);
     let source = Source::Pods { targets: targets_rx, cpu: None };

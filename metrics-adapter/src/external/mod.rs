@@ -6,21 +6,26 @@
 //! sample has grown too old counts as not known. Several values for one request, which the reader would add up, are
 //! refused as well.
 //!
-//! Answers come from memory: no lock is taken, nothing is waited for, no decision is copied. Nothing is ever written, and
-//! requests are not authenticated, which is why only loopback addresses are served.
+//! Answers come from memory: no lock is taken, nothing is waited for, no decision is copied. Nothing is ever written. Who
+//! may read is the cluster's to say; where it is not asked, only loopback addresses are served.
 //!
 //! ```text
-//! server      accepts connections; tls: with which certificate
+//! server      accepts connections; tls: with which certificate; rotation: until it is replaced
 //! route       which path is asked for
+//! auth        who asks, and whether they may read it
 //! negotiate   in which format
 //! discovery   the documents by which clients find the API
 //! value       one metric of one object; selector: which object
+//! fingerprint what secrets, questions and files are remembered by
 //! status      errors; reply: bodies and headers
 //! ```
 
+pub mod auth;
 mod discovery;
+mod fingerprint;
 mod negotiate;
 mod reply;
+mod rotation;
 mod route;
 mod selector;
 mod server;
@@ -35,6 +40,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 
+pub use rotation::Rotation;
 pub use route::{GROUP, VERSION};
 pub use server::{BindError, Server};
 pub use tls::{Certificate, CertificateError};
@@ -43,6 +49,7 @@ pub use value::{AUTOSCALER_LABEL, Metric};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::ops::{Readiness, Telemetry};
+use auth::{Guard, Peer, Question};
 use negotiate::Format;
 use reply::Reply;
 use route::Route;
@@ -55,20 +62,58 @@ pub struct Api {
     clock: Clock,
     readiness: Readiness,
     telemetry: Arc<Telemetry>,
+    guard: Option<Guard>,
 }
 
 impl Api {
-    /// Answers from `board`. Decisions grow old by `clock`, the one that samples are stamped by.
+    /// Answers everybody from `board`. Decisions grow old by `clock`, the one that samples are stamped by.
     pub const fn new(
         board: Arc<Board>,
         clock: Clock,
         readiness: Readiness,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { board, clock, readiness, telemetry }
+        Self { board, clock, readiness, telemetry, guard: None }
     }
 
-    /// The answer to a request, whose body is not looked at.
+    /// The same, for those only whom the guard lets in.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
+    }
+
+    /// Whether anybody who can connect is answered.
+    const fn is_open(&self) -> bool {
+        self.guard.is_none()
+    }
+
+    /// The answer to a request that came over the connection of `peer`, if it may be given.
+    async fn serve(&self, peer: &Peer, mut request: Request<()>) -> Response<Full<Bytes>> {
+        let Some(guard) = &self.guard else { return self.respond(&request) };
+        let began = self.clock.now();
+        let mut headers = std::mem::take(request.headers_mut());
+        let (method, uri) = (request.method(), request.uri());
+        // What needs nobody's data needs nobody's name: probes, paths that there are not, methods that are not served.
+        let refused = match Route::of(uri.path()) {
+            Some(Route::Live | Route::Ready) | None => None,
+            Some(_) if !is_reading(method) => None,
+            Some(Route::Metric { namespace, metric }) => {
+                let question = Question::Metric { namespace, metric };
+                guard.admit(peer, &mut headers, question).await.err().map(|status| status.about(metric))
+            }
+            Some(_) => guard.admit(peer, &mut headers, Question::Path(uri.path())).await.err(),
+        };
+        let Some(status) = refused else {
+            *request.headers_mut() = headers;
+            return self.respond(&request);
+        };
+        let response = status.into_reply();
+        let response = if method == Method::HEAD { reply::without_body(response) } else { response };
+        self.telemetry.answered(response.status().as_u16(), self.clock.now() - began);
+        response
+    }
+
+    /// The answer to a request that may be given, and whose body is not looked at.
     pub fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let began = self.clock.now();
         let response = self.route(request);
@@ -99,16 +144,19 @@ impl Api {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Reply, Status> {
-        if method != Method::GET && method != Method::HEAD {
+        if !is_reading(method) {
             let message = format!("{method} is not supported, since there is nothing to write here; use GET");
             return Err(Status::new(Reason::MethodNotAllowed, message));
         }
         match route {
             Route::Live => Ok(reply::ok()),
-            Route::Ready if self.readiness.is_set() => Ok(reply::ok()),
-            Route::Ready => {
-                Err(Status::new(Reason::ServiceUnavailable, "not ready: the first data are not there yet"))
-            }
+            Route::Ready => match self.readiness.missing() {
+                None => Ok(reply::ok()),
+                Some(missing) => {
+                    let message = format!("not ready: {missing} not there yet");
+                    Err(Status::new(Reason::ServiceUnavailable, message))
+                }
+            },
             Route::Groups => {
                 let offered = [Format::Json, Format::DiscoveryV2, Format::DiscoveryV2Beta1];
                 Ok(discovery::groups(headers, negotiate::choose(headers, &offered)?))
@@ -133,6 +181,10 @@ impl Api {
             }
         }
     }
+}
+
+fn is_reading(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 /// The first value of a query's parameter, decoded as forms are: a plus is a blank.

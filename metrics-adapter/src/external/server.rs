@@ -1,15 +1,15 @@
 //! The listener: TLS, HTTP/2 and HTTP/1.1, and an end.
 //!
 //! The aggregator keeps one HTTP/2 connection and sends everything over it; probes and `curl` come with HTTP/1.1. Time is
-//! the world's here, not the [`Clock`](crate::clock::Clock)'s: peers live in it. Answers are read from memory and never
-//! wait, so they need no deadline.
+//! the world's here, not the [`Clock`](crate::clock::Clock)'s: peers live in it. Answers are read from memory, and the guard
+//! has a deadline of its own, so they need none here.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{future, io};
 
 use arc_swap::ArcSwap;
 use hyper::Request;
@@ -18,12 +18,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::Api;
+use super::auth::Peer;
 use crate::stop::Stop;
 
 /// Connections at one time. An API server needs one; the rest are probes and people.
@@ -50,7 +52,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub enum BindError {
     /// Others than this machine could reach it, and nobody is asked who they are.
     #[error(
-        "{0} can be reached from other machines, but requests are not authenticated yet: bind a loopback address, such \
+        "{0} can be reached from other machines, but requests are not authenticated here: bind a loopback address, such \
          as 127.0.0.1:{port} or [::1]:{port}", port = .0.port()
     )]
     NotLoopback(SocketAddr),
@@ -74,17 +76,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `addr`, a loopback address; port 0 takes a free one. Each new connection is served with what is in `tls`
+    /// Binds `addr`, which is a loopback address if the API has no guard; port 0 takes a free one. Each new connection is served with what is in `tls`
     /// at that time, so a certificate can be replaced without a restart.
     ///
     /// # Errors
-    /// For an address that is not loopback, and if the system refuses.
+    /// For an address that is not loopback without a guard, and if the system refuses.
     pub async fn bind(
         addr: SocketAddr,
         tls: Arc<ArcSwap<ServerConfig>>,
         api: Api,
     ) -> Result<Self, BindError> {
-        if !addr.ip().to_canonical().is_loopback() {
+        if api.is_open() && !addr.ip().to_canonical().is_loopback() {
             return Err(BindError::NotLoopback(addr));
         }
         let refused = |source| BindError::Refused { addr, source };
@@ -144,10 +146,16 @@ async fn serve(
     mut stop: Stop,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await??;
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    // The body, if there is one, is dropped unread.
-    let service =
-        service_fn(|request: Request<Incoming>| future::ready(Ok::<_, Infallible>(api.respond(&request))));
+    let session = stream.get_ref().1;
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let chain = session.peer_certificates().unwrap_or_default();
+    let peer = Arc::new(Peer::new(chain.iter().cloned().map(CertificateDer::into_owned).collect()));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (api, peer) = (Arc::clone(&api), Arc::clone(&peer));
+        // The body, if there is one, is dropped unread.
+        let request = request.map(drop);
+        async move { Ok::<_, Infallible>(api.serve(&peer, request).await) }
+    });
     let builder = builder();
     let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -15,6 +15,10 @@ use super::route::GROUP;
 pub(super) enum Reason {
     /// The selector cannot be read, or picks more than one object.
     BadRequest,
+    /// Who asks is not proven.
+    Unauthorized,
+    /// Whoever asks may not read that.
+    Forbidden,
     /// No such path, metric or object.
     NotFound,
     /// Anything but reading.
@@ -23,7 +27,7 @@ pub(super) enum Reason {
     NotAcceptable,
     /// A fault of this program.
     InternalError,
-    /// The object is known, its load is not.
+    /// The object is known, its load is not; or nobody can say whether it may be read.
     ServiceUnavailable,
 }
 
@@ -31,6 +35,8 @@ impl Reason {
     const fn code(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,

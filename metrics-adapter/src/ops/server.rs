@@ -26,27 +26,55 @@ const MAX_CONNECTIONS: usize = 64;
 /// Longest time that a client may take over a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether the adapter can answer questions about loads: set once all that must come first is there.
+/// Whether the adapter can answer questions about loads: once all that must come first is there. Clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<Conditions>);
+
+#[derive(Debug, Default)]
+struct Conditions {
+    data: AtomicBool,
+    /// Whether it is not known whom to believe, but must be.
+    trust_missing: AtomicBool,
+}
 
 impl Readiness {
-    /// From now on it is ready.
+    /// The first data are there.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.data.store(true, Ordering::Release);
     }
 
-    /// Whether it is.
+    /// From now on it is not ready before it is known whom to believe about who asks.
+    pub fn wait_for_trust(&self) {
+        self.0.trust_missing.store(true, Ordering::Release);
+    }
+
+    /// That is known.
+    pub fn trust_is_known(&self) {
+        self.0.trust_missing.store(false, Ordering::Release);
+    }
+
+    /// What it waits for, as the beginning of a sentence; none if it is ready.
+    pub fn missing(&self) -> Option<&'static str> {
+        if self.0.trust_missing.load(Ordering::Acquire) {
+            Some("the cluster's word on whom to believe is")
+        } else if !self.0.data.load(Ordering::Acquire) {
+            Some("the first data are")
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is ready.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.missing().is_none()
     }
 }
 
-/// A server of `/metrics`, `/healthz`, `/livez` and `/readyz` that is bound and not yet running.
+/// A server of `/metrics`, `/healthz`, `/livez` and `/readyz`, or of all but the first, that is bound and not yet running.
 #[derive(Debug)]
 pub struct OpsServer {
     listener: TcpListener,
-    telemetry: Arc<Telemetry>,
+    telemetry: Option<Arc<Telemetry>>,
     readiness: Readiness,
 }
 
@@ -60,7 +88,15 @@ impl OpsServer {
         telemetry: Arc<Telemetry>,
         readiness: Readiness,
     ) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, telemetry, readiness })
+        Ok(Self { listener: TcpListener::bind(address).await?, telemetry: Some(telemetry), readiness })
+    }
+
+    /// The same without `/metrics`: what is left tells nobody anything about anybody's load.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind_health(address: SocketAddr, readiness: Readiness) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, telemetry: None, readiness })
     }
 
     /// The address that it is bound to.
@@ -83,10 +119,10 @@ impl OpsServer {
             };
             while connections.try_join_next().is_some() {}
             let Some((stream, slot)) = accepted else { continue };
-            let (telemetry, readiness) = (Arc::clone(&telemetry), readiness.clone());
+            let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
             connections.spawn(async move {
                 let service = service_fn(move |request| {
-                    let response = respond(&request, &telemetry, &readiness);
+                    let response = respond(&request, telemetry.as_deref(), &readiness);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 let served = http1::Builder::new()
@@ -118,17 +154,24 @@ async fn accept(
     }
 }
 
-fn respond<B>(request: &Request<B>, telemetry: &Telemetry, readiness: &Readiness) -> Response<Full<Bytes>> {
+fn respond<B>(
+    request: &Request<B>,
+    telemetry: Option<&Telemetry>,
+    readiness: &Readiness,
+) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let (status, kind, body) = match request.uri().path() {
+    let (status, kind, body) = match (request.uri().path(), telemetry) {
         _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is served here\n".to_owned()),
-        "/metrics" => (StatusCode::OK, OPEN_METRICS, telemetry.page()),
-        "/healthz" | "/livez" => (StatusCode::OK, TEXT, "ok".to_owned()),
-        "/readyz" if readiness.is_set() => (StatusCode::OK, TEXT, "ok".to_owned()),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "no workload has been read yet\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, TEXT, "try /metrics, /healthz or /readyz\n".to_owned()),
+        ("/metrics", Some(telemetry)) => (StatusCode::OK, OPEN_METRICS, telemetry.page()),
+        ("/healthz" | "/livez", _) => (StatusCode::OK, TEXT, "ok".to_owned()),
+        ("/readyz", _) => match readiness.missing() {
+            None => (StatusCode::OK, TEXT, "ok".to_owned()),
+            Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{missing} not there yet\n")),
+        },
+        (_, Some(_)) => (StatusCode::NOT_FOUND, TEXT, "try /metrics, /healthz or /readyz\n".to_owned()),
+        (_, None) => (StatusCode::NOT_FOUND, TEXT, "try /healthz or /readyz\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

@@ -6,6 +6,7 @@ use plimsoll::units::Span;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -32,6 +33,9 @@ struct QueryLabels {
     code: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoLabels {}
+
 /// What the adapter counts, and the registry that shows it. Values, not globals: two adapters in one process do not meet.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -41,6 +45,8 @@ pub struct Telemetry {
     queries: Family<QueryLabels, Counter>,
     query_seconds: Histogram,
     round_seconds: Histogram,
+    /// Empty until there is a certificate.
+    certificate_expiry: Family<NoLabels, Gauge>,
 }
 
 impl Telemetry {
@@ -63,8 +69,19 @@ impl Telemetry {
         let round_seconds = Histogram::new(ROUND_BOUNDS);
         let help = "Time to read all pods of one workload and decide";
         registry.register("round_duration_seconds", help, round_seconds.clone());
+        let certificate_expiry = Family::default();
+        let help = "When the certificate that the external metrics API shows is not valid any more";
+        registry.register("certificate_expiry_timestamp_seconds", help, certificate_expiry.clone());
         registry.register_collector(Box::new(BoardMetrics { board, clock }));
-        Self { registry, scrape_errors, query_errors, queries, query_seconds, round_seconds }
+        Self {
+            registry,
+            scrape_errors,
+            query_errors,
+            queries,
+            query_seconds,
+            round_seconds,
+            certificate_expiry,
+        }
     }
 
     /// Counts a page that could not be read.
@@ -88,6 +105,11 @@ impl Telemetry {
     /// Notes how long a round of scraping and its decision took.
     pub fn round_took(&self, took: Span) {
         self.round_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes until when the certificate that is served with is valid.
+    pub fn certificate_expires(&self, at: jiff::Timestamp) {
+        self.certificate_expiry.get_or_create(&NoLabels {}).set(at.as_second());
     }
 
     /// All metrics in the OpenMetrics text format.
