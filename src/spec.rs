@@ -22,13 +22,16 @@ pub use check::{CapacityTarget, Checked, ForecastWish, InvalidSpec, Violation};
 /// The wish for one workload: what to scale, within which bounds, by which load, towards which target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "self.minReplicas <= self.maxReplicas", "message": "maxReplicas must be at least minReplicas"}]))]
 pub struct Spec {
     /// The workload: anything with a `scale` subresource, in the object's own namespace.
     pub scale_target_ref: ScaleTargetRef,
     /// Never fewer replicas than this; at least 1.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 2147483647))]
     pub min_replicas: u32,
     /// Never more replicas than this; at least `minReplicas`.
+    #[schemars(range(min = 1, max = 2147483647))]
     pub max_replicas: u32,
     /// How far the autoscaler may go.
     #[serde(default)]
@@ -42,6 +45,7 @@ pub struct Spec {
     pub forecast: Option<Forecast>,
     /// Times at which other bounds hold. At most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
     pub schedules: Vec<Schedule>,
     /// How fast the HPA may move: `autoscaling/v2` `spec.behavior`, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,10 +70,13 @@ fn one() -> u32 {
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTargetRef {
     /// Group and version, e.g. `apps/v1`.
+    #[schemars(length(min = 1, max = 253))]
     pub api_version: String,
     /// Kind, e.g. `Deployment`.
+    #[schemars(length(min = 1, max = 63))]
     pub kind: String,
     /// Name, in the object's own namespace.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
 
@@ -114,6 +121,7 @@ pub enum OnDelete {
 #[serde(rename_all = "camelCase")]
 pub struct Load {
     /// The histogram of request durations in seconds, without `_bucket`.
+    #[schemars(length(min = 1, max = 512))]
     pub histogram: String,
     /// Where the series are read. Default: the pods themselves.
     #[serde(default)]
@@ -145,6 +153,7 @@ pub struct Load {
 /// Where the series are read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.scrape), has(self.prometheus)].filter(given, given).size() == 1", "message": "give exactly one of scrape, prometheus"}]))]
 pub enum Source {
     /// The pods' own metrics page.
     Scrape(Scrape),
@@ -253,6 +262,7 @@ pub struct Series {
 /// What a request of each duration class costs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.fit), has(self.fixed)].filter(given, given).size() == 1", "message": "give exactly one of fit, fixed"}]))]
 pub enum Weights {
     /// Learned from the workload's own CPU.
     Fit(Fit),
@@ -269,9 +279,11 @@ impl Default for Weights {
 /// How weights are learned. Nothing need be said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "!has(self.edges) || (self.edges.isSorted() && self.edges.all(edge, edge > 0.0 && self.edges.exists_one(same, same == edge)))", "message": "edges must be above zero and ascend, in seconds"}]))]
 pub struct Fit {
     /// Upper edges of all classes but the last, in seconds, ascending. Default: the histogram's own bounds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub edges: Option<Vec<f64>>,
     /// A label of the histogram that tells kinds of requests apart which last equally long and cost unlike.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -310,12 +322,15 @@ const MOST_VALUES: usize = 11;
 /// Weights typed by hand. Without edges and weights: CudgX's five classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "self.edges.isSorted() && self.edges.all(edge, edge > 0.0 && self.edges.exists_one(same, same == edge))", "message": "edges must be above zero and ascend, in seconds"}, {"rule": "self.weights.size() == self.edges.size() + 1", "message": "there must be one weight more than there are edges"}, {"rule": "self.weights.all(weight, weight >= 0.0)", "message": "weights must not be negative"}]))]
 pub struct Fixed {
     /// Upper edges of all classes but the last, in seconds, ascending.
     #[serde(default = "cudgx_edges")]
+    #[schemars(length(max = 128))]
     pub edges: Vec<f64>,
     /// One weight a class: one more than there are edges.
     #[serde(default = "cudgx_weights")]
+    #[schemars(length(max = 129))]
     pub weights: Vec<f64>,
     /// What a unit of `load.work` weighs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -339,6 +354,7 @@ fn cudgx_weights() -> Vec<f64> {
 /// What one ready pod should carry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.metricsQPSPerPod), has(self.cpuUtilization), has(self.latency)].filter(given, given).size() == 1", "message": "give exactly one of metricsQPSPerPod, cpuUtilization, latency"}]))]
 pub enum Target {
     /// So much MetricsQPS.
     #[serde(rename = "metricsQPSPerPod")]
@@ -362,12 +378,14 @@ pub struct LatencyObjective {
 /// How far ahead to look, and how surely. By default: short in 0.5 % of the time, with the measured lead time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "!has(self.objective) || !has(self.quantile)", "message": "give an objective or a quantile, not both"}]))]
 pub struct Forecast {
     /// What is promised, at least cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<Objective>,
     /// The bound's quantile, 0.5 to 0.999, in place of an objective.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.5, max = 0.999))]
     pub quantile: Option<f64>,
     /// `Auto`, or a pinned duration of 1s to 6h: from a decision until a pod serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -391,12 +409,15 @@ pub struct Objective {
 /// Other bounds for a while, again and again. At least one of the two is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "has(self.minReplicas) || has(self.maxReplicas)", "message": "give minReplicas, maxReplicas or both"}, {"rule": "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas", "message": "maxReplicas must be at least minReplicas"}]))]
 pub struct Schedule {
     /// What people call it; unique in the spec.
     pub name: String,
     /// When it begins, as five cron fields: minute, hour, day of the month, month, day of the week.
+    #[schemars(length(max = 100), regex(pattern = r"^\s*(\S+\s+){4}\S+\s*$"))]
     pub cron: String,
     /// IANA name of the time zone that `cron` is read in.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+\-/]+$"))]
     pub time_zone: String,
     /// How long it lasts, 1m to 7d.
     pub duration: Span,
@@ -421,6 +442,7 @@ pub struct OnMissingMetrics {
 /// Replicas without knowledge of the load: 1 to `maxReplicas`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.atLeast), has(self.exactly)].filter(given, given).size() == 1", "message": "give exactly one of atLeast, exactly"}]))]
 pub enum Fallback {
     /// As many as there are, and at least so many.
     AtLeast(u32),

@@ -208,6 +208,7 @@ impl World {
         let key = ObjectKey::new("shop", "shop");
         let names = PodNames::Known(BTreeSet::from(["shop-0".to_owned()]));
         let pods = watch::channel(QueriedPods {
+            updating: false,
             names,
             warming: 0,
             replicas: Some(1),
@@ -338,7 +339,8 @@ async fn cpu_told(reply: Reply) -> Sample {
     let (clock, hand) = Clock::manual(START);
     let telemetry = Arc::new(Telemetry::new(Arc::new(Board::default()), clock.clone()));
     let scraper = Scraper::new(clock, telemetry);
-    let targets = watch::channel(Targets { ready, warming: 0, replicas: 2, cpu: PodCpu::default() }).1;
+    let targets =
+        watch::channel(Targets { ready, warming: 0, replicas: 2, updating: false, cpu: PodCpu::default() }).1;
     let query = Query::new(&spec(&serde_json::json!({})).load);
     let mut collector =
         Collector::new(ObjectKey::new("shop", "shop"), query, INTERVAL, targets, scraper.clone())

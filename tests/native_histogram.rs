@@ -170,7 +170,7 @@ async fn seen(library: &Library, spec: &Spec, lists: &[Vec<f64>]) -> Vec<Vec<f64
         spec: spec.check().unwrap(),
         query: Query::new(&spec.load),
         source: Source::Pods {
-            targets: watch::channel(Targets { ready, warming: 0, replicas: 1, cpu: PodCpu::default() }).1,
+            targets: watch::channel(Targets { ready, replicas: 1, ..Targets::default() }).1,
             cpu: None,
         },
     };
@@ -294,6 +294,7 @@ async fn told_by_a_server(program: &Path, executable: &PathBuf) -> Result<(), Fa
     let spec = spec("native_seconds", &edges);
     let names = PodNames::Known(BTreeSet::from(["pod-0".to_owned()]));
     let pods = watch::channel(QueriedPods {
+        updating: false,
         names,
         warming: 0,
         replicas: Some(1),

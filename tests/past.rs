@@ -95,8 +95,14 @@ async fn begins(executable: &PathBuf) -> Result<(), Failed> {
     }))?;
     let target: ScaleTargetRef = spec.scale_target_ref.clone();
     let names = PodNames::Known(["checkout-7d5f9c6b8-k8wvt".to_owned()].into());
-    let pods =
-        QueriedPods { names, warming: 0, replicas: None, cpu: PodCpu::default(), target: Some(target) };
+    let pods = QueriedPods {
+        names,
+        warming: 0,
+        updating: false,
+        replicas: None,
+        cpu: PodCpu::default(),
+        target: Some(target),
+    };
     let object = Object {
         key: ObjectKey::new("shop", "checkout"),
         query: Query::new(&spec.load),

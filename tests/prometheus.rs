@@ -354,6 +354,7 @@ async fn told_in_parts(executable: &PathBuf) -> Result<(), Failed> {
         load["histogram"] = "prometheus_http_request_duration_seconds".into();
         let query = Query::new(&serde_json::from_value(load).unwrap());
         let pods = watch::channel(QueriedPods {
+            updating: false,
             names,
             warming: 0,
             replicas: None,

@@ -17,7 +17,7 @@ use plimsoll::units::{Span, Time};
 use plimsoll_adapter::board::{Board, Cell, ObjectKey};
 use plimsoll_adapter::clock::{Clock, Hand};
 use plimsoll_adapter::collect::{
-    MAX_CONCURRENT_PER_WORKLOAD, MAX_HISTOGRAMS, MAX_PAGE_BYTES, PodCpu, Query, Scraper, Targets,
+    MAX_CONCURRENT_PER_WORKLOAD, MAX_HISTOGRAMS, MAX_PAGE_BYTES, Query, Scraper, Targets,
 };
 use plimsoll_adapter::engine::{Engine, Object, Source};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
@@ -126,7 +126,7 @@ impl World {
             spec: spec.check().unwrap(),
             query: Query::new(&spec.load),
             source: Source::Pods {
-                targets: watch::channel(Targets { ready, warming: 0, replicas, cpu: PodCpu::default() }).1,
+                targets: watch::channel(Targets { ready, replicas, ..Targets::default() }).1,
                 cpu: None,
             },
         };

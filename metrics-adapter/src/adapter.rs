@@ -94,6 +94,19 @@ pub enum StartError {
 #[error("a part of the adapter ended early")]
 pub struct EndedEarly(#[from] tokio::task::JoinError);
 
+/// What engines of one adapter share.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Tells the time.
+    pub clock: Clock,
+    /// Reads pods and servers.
+    pub scraper: Scraper,
+    /// Where decisions are published.
+    pub board: Arc<Board>,
+    /// Set once there is something to answer.
+    pub readiness: Readiness,
+}
+
 /// An adapter that is bound and not yet running.
 #[derive(Debug)]
 pub struct Adapter {
@@ -202,6 +215,16 @@ impl Adapter {
     /// Where decisions are published.
     pub fn board(&self) -> &Arc<Board> {
         &self.board
+    }
+
+    /// What engines share that are started beside it.
+    pub fn parts(&self) -> Parts {
+        Parts {
+            clock: self.scraper.clock.clone(),
+            scraper: self.scraper.clone(),
+            board: Arc::clone(&self.board),
+            readiness: self.readiness.clone(),
+        }
     }
 
     /// Adds an object that is to be measured and decided about.

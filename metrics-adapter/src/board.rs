@@ -52,6 +52,11 @@ impl Cell {
         self.latest.store(Some(decision));
     }
 
+    /// Forgets the newest decision: nothing stands for the present any more.
+    pub fn clear(&self) {
+        self.latest.store(None);
+    }
+
     /// The newest decision; none before the first.
     pub fn latest(&self) -> arc_swap::Guard<Option<Arc<Decision>>> {
         self.latest.load()
@@ -82,6 +87,22 @@ impl Board {
             cells
         });
         self.cells.load().get(key).map_or(new, Arc::clone)
+    }
+
+    /// Forgets the newest decision of an object, if it has a cell.
+    pub fn clear(&self, key: &ObjectKey) {
+        if let Some(cell) = self.cells.load().get(key) {
+            cell.clear();
+        }
+    }
+
+    /// Forgets an object that is no more.
+    pub fn remove(&self, key: &ObjectKey) {
+        self.cells.rcu(|cells| {
+            let mut cells = BTreeMap::clone(cells);
+            cells.remove(key);
+            cells
+        });
     }
 
     /// All objects as they are now, in the order of namespace and name.

@@ -1,7 +1,7 @@
 //! The command line: flags as typed, then one function a command.
 
-use std::io::IsTerminal;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +15,8 @@ use crate::adapter::{Adapter, Listen};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Servers, ServersError};
 use crate::record::{RecordError, Recorder};
-use crate::{demo, record, stop};
+use crate::stop::{self, Stop};
+use crate::{demo, record, resource, run};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
@@ -44,12 +45,16 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Work in a cluster: watch LoadAwareAutoscalers, measure, decide, act, and answer the API server.
+    Run(Run),
     /// Scrape the workloads of a file and answer for them, without a cluster.
     Serve(Serve),
     /// Write what the pods of a workload tell to a file, for plimsoll-sim fit.
     Record(Record),
     /// Show the whole loop on this machine: simulated pods, the real adapter, an HPA that follows it.
     Demo(Demo),
+    /// Print the definition of the custom resource LoadAwareAutoscaler, to be applied to a cluster.
+    Crd,
 }
 
 #[derive(Debug, Parser)]
@@ -74,6 +79,71 @@ struct Demo {
 fn speed(text: &str) -> Result<f64, String> {
     let speed = text.parse().ok().filter(|speed| (1.0..=300.0).contains(speed));
     speed.ok_or_else(|| "give a number from 1 to 300".to_owned())
+}
+
+#[derive(Debug, Parser)]
+struct Run {
+    /// A server with Prometheus' API that objects may name as their source, such as
+    /// main=http://prometheus.monitoring:9090. May be given several times.
+    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
+    prometheus: Vec<String>,
+
+    /// Look after objects of this namespace alone. Default: all.
+    #[arg(long, value_name = "NAMESPACE")]
+    watch_namespace: Option<String>,
+
+    /// Address of the external metrics API.
+    #[arg(long, default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED), value_name = "IP")]
+    bind_address: IpAddr,
+
+    /// Port of the external metrics API; 0 takes a free one.
+    #[arg(long, default_value_t = 6443, value_name = "PORT")]
+    secure_port: u16,
+
+    /// Address of /metrics, which tells every object's load to whoever can reach it.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
+    metrics_bind_address: SocketAddr,
+
+    /// Address of /healthz and /readyz.
+    #[arg(long, default_value = "[::]:8081", value_name = "IP:PORT")]
+    health_probe_bind_address: SocketAddr,
+
+    /// Directory with tls.crt and tls.key, read again when they change. Without it a certificate is made, and its CA is put into
+    /// the APIService.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+
+    /// Directory for what is learned of each workload's load, so that a restart forgets nothing.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// Whether there may be several adapters, of which one leads.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    leader_elect: bool,
+
+    /// The adapter's own namespace.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "plimsoll-system", value_name = "NAMESPACE")]
+    namespace: String,
+
+    /// The adapter's own pod, which is marked while it leads.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pod_name: Option<String>,
+
+    /// The Service in the adapter's own namespace by which the API server reaches it.
+    #[arg(long, default_value = "plimsoll-adapter", value_name = "NAME")]
+    service: String,
+
+    /// That Service's port.
+    #[arg(long, default_value_t = 443, value_name = "PORT")]
+    service_port: u16,
+
+    /// Whether to register as the one who answers external metrics, if nobody else does.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    register_api_service: bool,
+
+    /// A ClusterRole; when it is deleted, so is the registration.
+    #[arg(long, value_name = "NAME")]
+    api_service_owner: Option<String>,
 }
 
 #[derive(Debug, Parser)]
@@ -141,17 +211,19 @@ impl Args {
     pub fn run(self) -> ExitCode {
         let Self { log, log_format, command } = self;
         let usual = match command {
-            Command::Serve(_) | Command::Record(_) => LevelFilter::INFO,
-            Command::Demo(_) => LevelFilter::WARN,
+            Command::Run(_) | Command::Serve(_) | Command::Record(_) => LevelFilter::INFO,
+            Command::Demo(_) | Command::Crd => LevelFilter::WARN,
         };
         start_logging(log.unwrap_or_else(|| Targets::new().with_default(usual)), log_format);
         let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started");
         let result = runtime.and_then(|runtime| {
             runtime.block_on(async {
                 match command {
+                    Command::Run(run) => run.run().await,
                     Command::Serve(serve) => serve.run().await,
                     Command::Record(record) => record.run().await,
                     Command::Demo(demo) => demo.run().await,
+                    Command::Crd => tolerate_broken_pipe(print_definition()),
                 }
             })
         });
@@ -180,6 +252,32 @@ fn start_logging(filter: Targets, format: LogFormat) {
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
+impl Run {
+    async fn run(self) -> anyhow::Result<()> {
+        let servers = Servers::parse(self.prometheus.iter().map(String::as_str))?;
+        let config = kube::Config::infer().await;
+        let config = config.context("there is neither a cluster around this process nor a kubeconfig")?;
+        let client = kube::Client::try_from(config).context("the cluster's API")?;
+        let options = run::Options {
+            api: SocketAddr::new(self.bind_address, self.secure_port),
+            ops: self.metrics_bind_address,
+            health: Some(self.health_probe_bind_address),
+            cert_dir: self.cert_dir,
+            state_dir: self.state_dir,
+            watch_namespace: self.watch_namespace,
+            servers,
+            namespace: self.namespace,
+            pod: self.pod_name,
+            elects: self.leader_elect,
+            service: self.service,
+            service_port: self.service_port,
+            registers: self.register_api_service,
+            owner: self.api_service_owner,
+        };
+        run_until_told(|stop| run::run(options, client, Clock::system(), stop)).await
+    }
+}
+
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
         let Self { config, prometheus, bind_address, secure_port, metrics_bind_address, cert_dir, state_dir } =
@@ -196,7 +294,7 @@ impl Serve {
         }
         tracing::info!("external metrics API: https://{}", adapter.api_addr());
         tracing::info!("metrics and health:   http://{}/metrics", adapter.ops_addr());
-        run_until_told(adapter).await
+        run_until_told(|stop| async { Ok(adapter.run(stop).await?) }).await
     }
 }
 
@@ -258,6 +356,11 @@ impl Demo {
     }
 }
 
+fn print_definition() -> anyhow::Result<()> {
+    let definition = resource::definition_as_yaml().context("the definition of the custom resource")?;
+    Ok(std::io::stdout().write_all(definition.as_bytes())?)
+}
+
 /// Whoever reads the output may have seen enough.
 fn tolerate_broken_pipe(result: anyhow::Result<()>) -> anyhow::Result<()> {
     result.or_else(|error| match error.downcast_ref::<std::io::Error>() {
@@ -267,17 +370,20 @@ fn tolerate_broken_pipe(result: anyhow::Result<()>) -> anyhow::Result<()> {
 }
 
 /// The first signal ends the work in order, the second at once.
-async fn run_until_told(adapter: Adapter) -> anyhow::Result<()> {
+async fn run_until_told<F>(work: impl FnOnce(Stop) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
     let (stopper, stop) = stop::channel();
     let mut signals = Signals::new().context("signals cannot be caught")?;
-    let mut running = tokio::spawn(adapter.run(stop));
+    let mut running = tokio::spawn(work(stop));
     tokio::select! {
-        ended = &mut running => return Ok(ended??),
+        ended = &mut running => return ended?,
         name = signals.next() => tracing::info!("{name}: finishing what is under way; once more to stop at once"),
     }
     stopper.stop();
     tokio::select! {
-        ended = running => Ok(ended??),
+        ended = running => ended?,
         name = signals.next() => anyhow::bail!("{name} again: stopped at once"),
     }
 }

@@ -84,6 +84,12 @@ impl Clock {
         Duration::try_from_secs_f64(span.as_secs_f64() / speed).unwrap_or_default()
     }
 
+    /// What a time in the world is on this clock.
+    pub fn of_world(&self, span: Span) -> Span {
+        let speed = if let Kind::Running { speed, .. } = &self.0 { *speed } else { 1.0 };
+        Span::from_secs_f64(span.as_secs_f64() * speed)
+    }
+
     /// Instants `interval` apart, which is above zero. The first one is when it is asked for.
     pub fn every(&self, interval: Span) -> Ticks {
         Ticks { clock: self.clone(), interval, last: None }

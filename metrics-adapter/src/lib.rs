@@ -5,6 +5,8 @@
 //!                                                └──▶ ops        own /metrics, health
 //! ```
 //!
+//! In a cluster `control` says which objects there are, tells engines of their pods, and acts upon what is decided.
+//!
 //! `collect` writes samples, `engine` turns them into decisions, the others only read the board. `adapter` is the one
 //! part that knows them all; `config` says what to watch where there is no cluster, `client` reads the API as an HPA
 //! does, `record` writes samples to a file, and `demo` is the whole loop on a laptop. Time comes from the one `clock`, the end from the one `stop`.
@@ -16,10 +18,12 @@ pub mod client;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod engine;
 pub mod external;
 pub mod ops;
 pub mod record;
 pub mod resource;
+pub mod run;
 pub mod stop;

@@ -32,6 +32,8 @@ pub struct Targets {
     pub warming: u32,
     /// The scale's `spec.replicas`.
     pub replicas: u32,
+    /// Pods of two versions are there: a rollout is under way.
+    pub updating: bool,
     /// CPU of each.
     pub cpu: PodCpu,
 }
@@ -172,10 +174,15 @@ impl Collector {
         let (absent, cpu) = tokio::join!(self.read_pages(&targets), cpu);
         note_absent(&self.key, &mut self.absent, absent);
         self.faulty.retain(|pod| names.contains(pod));
-        let Targets { warming, replicas, cpu: PodCpu { request, limit }, .. } = targets;
-        let (requested_per_pod, cores_per_pod) = (request, limit);
-        let ready =
-            ReadyPods { names, warming, replicas, requested_per_pod, cores_per_pod, ..ReadyPods::default() };
+        let Targets { warming, replicas, updating, cpu: PodCpu { request, limit }, .. } = targets;
+        let ready = ReadyPods {
+            names,
+            warming,
+            replicas,
+            updating,
+            requested_per_pod: request,
+            cores_per_pod: limit,
+        };
         let now = self.scraper.clock.now();
         match cpu.map(|cpu| self.told(cpu)) {
             Some(cpu) => self.counters.sample_with_cpu(now, &ready, &cpu),

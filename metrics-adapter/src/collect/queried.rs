@@ -24,6 +24,8 @@ pub struct QueriedPods {
     pub names: PodNames,
     /// Pods on their way to being ready, where the names are known.
     pub warming: u32,
+    /// Pods of two versions are there: a rollout is under way.
+    pub updating: bool,
     /// The scale's `spec.replicas`, if known; else there are as many as the server knows.
     pub replicas: Option<u32>,
     /// CPU of each.
@@ -402,14 +404,28 @@ mod tests {
 
     fn known(names: &[&str]) -> QueriedPods {
         let names = PodNames::Known(names.iter().map(|name| (*name).to_owned()).collect());
-        QueriedPods { names, warming: 1, replicas: Some(7), cpu: PodCpu::default(), target: None }
+        QueriedPods {
+            names,
+            warming: 1,
+            updating: false,
+            replicas: Some(7),
+            cpu: PodCpu::default(),
+            target: None,
+        }
     }
 
     fn unknown() -> QueriedPods {
         let target =
             ScaleTargetRef { api_version: "apps/v1".into(), kind: "Deployment".into(), name: "a".into() };
         let names = PodNames::Of(target);
-        QueriedPods { names, warming: 0, replicas: None, cpu: PodCpu::default(), target: None }
+        QueriedPods {
+            names,
+            warming: 0,
+            updating: false,
+            replicas: None,
+            cpu: PodCpu::default(),
+            target: None,
+        }
     }
 
     fn sample(series: Vec<Series>, pods: &QueriedPods) -> Result<Sample, QueriedError> {

@@ -16,7 +16,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use kube::Resource;
-use plimsoll::spec::{Checked, Cpu, Load, ScaleTargetRef, Source as SpecSource};
+use plimsoll::spec::{Actuation, Checked, Cpu, Load, ScaleTargetRef, Source as SpecSource, Spec};
 use plimsoll::units::Span;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -230,6 +230,9 @@ impl Found {
             let problem = |v: &plimsoll::spec::Violation| document.problem(&v.field, &v.message);
             invalid.0.iter().map(problem).collect::<Vec<_>>()
         })?;
+        if let Some(problem) = acts(&document, &spec) {
+            return Err(vec![problem]);
+        }
         let query = Query::new(&spec.load);
         let wanted = self.wanted(&document, &spec.load, &spec.scale_target_ref)?;
         let found = Autoscaler { document, spec: checked, query, wanted };
@@ -300,6 +303,16 @@ impl Found {
     }
 }
 
+/// What a spec asks for that takes a cluster: from a file the metrics are served, and nobody acts.
+fn acts(document: &Document, spec: &Spec) -> Option<Problem> {
+    if spec.actuation == Actuation::Scale {
+        let message = "without a cluster nothing writes a scale: use HPA or None";
+        return Some(document.problem("spec.actuation", message.to_owned()));
+    }
+    let message = "without a cluster no HPA is made: put it into your own HPA";
+    spec.behavior.as_ref().map(|_| document.problem("spec.behavior", message.to_owned()))
+}
+
 fn defined_twice(earlier: &Document, later: &Document) -> Vec<Problem> {
     let line = earlier.line("metadata.name");
     vec![later.problem("metadata.name", format!("is defined twice, first in line {line}"))]
@@ -353,7 +366,8 @@ fn source(
         (Wanted::Server { server, target }, Some((_, Known::Names(names, cpu)))) => {
             let replicas = u32::try_from(names.len()).ok();
             let names = PodNames::Known(names);
-            let pods = QueriedPods { names, warming: 0, replicas, cpu, target: Some(target) };
+            let pods =
+                QueriedPods { names, warming: 0, updating: false, replicas, cpu, target: Some(target) };
             Ok(ConfiguredSource::Server { pods, server })
         }
         (Wanted::Server { .. }, Some((document, Known::Pages { .. }))) => {
@@ -363,7 +377,8 @@ fn source(
         (Wanted::Server { server, target }, None) => {
             let cpu = PodCpu::default();
             let names = PodNames::Of(target.clone());
-            let pods = QueriedPods { names, warming: 0, replicas: None, cpu, target: Some(target) };
+            let pods =
+                QueriedPods { names, warming: 0, updating: false, replicas: None, cpu, target: Some(target) };
             Ok(ConfiguredSource::Server { pods, server })
         }
     }

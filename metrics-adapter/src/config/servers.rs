@@ -53,12 +53,12 @@ impl Servers {
     }
 
     /// The server of this name.
-    pub(super) fn get(&self, name: &str) -> Option<&Endpoint> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Endpoint> {
         self.0.get(name)
     }
 
     /// What a user should know who named one that there is not.
-    pub(super) fn known(&self) -> String {
+    pub(crate) fn known(&self) -> String {
         if self.0.is_empty() {
             return "none is configured: start the adapter with --prometheus NAME=URL".to_owned();
         }

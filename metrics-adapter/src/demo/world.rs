@@ -150,7 +150,8 @@ impl World {
             ready.filter_map(|pod| Some((pod.name.to_owned(), url(pod.name).ok()?))).collect();
         let config = state.cluster.config();
         let cpu = PodCpu { request: Some(config.cores), limit: Some(config.usable()) };
-        let targets = Targets { ready, warming: state.count().1, replicas: state.cluster.replicas(), cpu };
+        let (warming, replicas) = (state.count().1, state.cluster.replicas());
+        let targets = Targets { ready, warming, replicas, updating: false, cpu };
         self.targets.send_replace(targets);
     }
 }

@@ -16,6 +16,7 @@ use crate::collect::prometheus::Endpoint;
 use crate::collect::{
     Collector, Past, PodNames, PodsCpu, QueriedError, QueriedPods, Query, Scraper, ServerCollector, Targets,
 };
+use crate::engine::mind::Mind;
 use crate::engine::state::StateFile;
 use crate::ops::Readiness;
 use crate::stop::Stop;
@@ -162,6 +163,11 @@ impl Engine {
         let autoscaler = Arc::new(Mutex::new(Autoscaler::new(spec)));
         let kept_at = scraper.clock.now();
         Self { key, interval, autoscaler, collector, scraper, cell, readiness, state, kept_at, past }
+    }
+
+    /// What it thinks with, to be told of more.
+    pub fn mind(&self) -> Mind {
+        Mind(Arc::clone(&self.autoscaler))
     }
 
     /// Works until it is told to stop.

@@ -1,0 +1,259 @@
+//! Who answers external metrics in this cluster. There can be one only, so what another has is never overwritten.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
+    APIService, APIServiceSpec, ServiceReference,
+};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
+use kube::{Client, ResourceExt};
+use tokio::sync::watch;
+
+use super::MANAGER;
+use super::actuation::Actuated;
+use super::hpa::{MANAGED_BY, MANAGED_BY_PLIMSOLL};
+use super::leadership::Leadership;
+use super::target::told;
+use crate::external::{GROUP, VERSION};
+
+/// The registration of the resource metrics, by which an HPA reads CPU.
+const METRICS_API: &str = "v1beta1.metrics.k8s.io";
+
+/// The name of the registration of external metrics.
+pub(super) fn name() -> String {
+    format!("{VERSION}.{GROUP}")
+}
+
+/// Who answers external metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExternalApi {
+    /// Not known yet.
+    Unknown,
+    /// Nobody: it is not registered.
+    Nobody,
+    /// This adapter's Service.
+    Ours,
+    /// Another Service.
+    Taken {
+        /// Its namespace and name.
+        by: String,
+    },
+}
+
+impl ExternalApi {
+    /// Whether an HPA of ours would be answered.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub(super) fn check(&self) -> Result<(), Actuated> {
+        let trouble = |reason, message: String| Err(Actuated::Trouble { reason, message });
+        match self {
+            Self::Ours => Ok(()),
+            Self::Unknown => {
+                trouble("ExternalMetricsUnknown", "who answers external metrics is being looked up".into())
+            }
+            Self::Nobody => trouble(
+                "ExternalMetricsNotServed",
+                format!(
+                    "the APIService {} is not there: start the adapter with --register-api-service, or use actuation Scale",
+                    name()
+                ),
+            ),
+            Self::Taken { by } => trouble(
+                "ExternalMetricsTaken",
+                format!(
+                    "external metrics are answered by {by}, and a cluster has one place for that: use actuation Scale, or have your own HPA \
+                     read plimsoll_replicas through that adapter, or remove it"
+                ),
+            ),
+        }
+    }
+}
+
+/// How the adapter is reached from the API server.
+#[derive(Debug, Clone)]
+pub struct ServedAt {
+    /// Namespace of its Service.
+    pub namespace: String,
+    /// Name of its Service.
+    pub service: String,
+    /// Port of its Service.
+    pub port: u16,
+    /// PEM of the CA that signed its certificate; none if the cluster's own CAs did, or somebody else puts it in.
+    pub ca_bundle: Option<String>,
+    /// What it goes with: when that is deleted, so is the registration.
+    pub owner: Option<OwnerReference>,
+}
+
+impl ServedAt {
+    fn is_at(&self, service: &ServiceReference) -> bool {
+        service.namespace.as_deref() == Some(&self.namespace)
+            && service.name.as_deref() == Some(&self.service)
+    }
+
+    fn spec(&self) -> APIServiceSpec {
+        APIServiceSpec {
+            group: Some(GROUP.to_owned()),
+            version: Some(VERSION.to_owned()),
+            service: Some(ServiceReference {
+                namespace: Some(self.namespace.clone()),
+                name: Some(self.service.clone()),
+                port: Some(i32::from(self.port)),
+            }),
+            group_priority_minimum: 100,
+            version_priority: 100,
+            ca_bundle: self.ca_bundle.as_ref().map(|pem| ByteString(pem.clone().into_bytes())),
+            insecure_skip_tls_verify: None,
+        }
+    }
+}
+
+/// What an APIService says about who answers.
+fn judge(found: Option<&APIService>, ours: &ServedAt) -> ExternalApi {
+    let Some(found) = found else { return ExternalApi::Nobody };
+    match found.spec.as_ref().and_then(|spec| spec.service.as_ref()) {
+        Some(service) if ours.is_at(service) => ExternalApi::Ours,
+        Some(service) => {
+            let part = |text: &Option<String>| text.clone().unwrap_or_default();
+            ExternalApi::Taken {
+                by: format!("the Service {}/{}", part(&service.namespace), part(&service.name)),
+            }
+        }
+        None => ExternalApi::Taken { by: "the API server itself".into() },
+    }
+}
+
+/// Watches who answers external metrics, and registers the adapter if nobody does and it `registers`. Returns never.
+pub(super) async fn keep(
+    client: Client,
+    ours: ServedAt,
+    registers: bool,
+    leadership: Leadership,
+    state: watch::Sender<ExternalApi>,
+) {
+    let api: Api<APIService> = Api::all(client);
+    let mut found = std::pin::pin!(watch_object(api.clone(), &name()).default_backoff());
+    // A registration that is lost in a race or refused is tried again, be nothing told meanwhile.
+    let mut again = tokio::time::interval(Duration::from_secs(30));
+    let mut known: Option<Option<APIService>> = None;
+    loop {
+        tokio::select! {
+            event = found.next() => match event {
+                Some(Ok(service)) => known = Some(service),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "the watch of the APIService is interrupted");
+                    continue;
+                }
+                None => return,
+            },
+            _ = again.tick() => {}
+        }
+        let Some(service) = &known else { continue };
+        let is = judge(service.as_ref(), &ours);
+        state.send_if_modified(|before| {
+            let is_new = *before != is;
+            if is_new {
+                tracing::info!(?is, "external metrics");
+                *before = is.clone();
+            }
+            is_new
+        });
+        if !registers || leadership.check().is_err() {
+            continue;
+        }
+        let done = match (&is, service) {
+            (ExternalApi::Nobody, _) => register(&api, &ours).await,
+            (ExternalApi::Ours, Some(service)) => refresh(&api, &ours, service).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::warn!(error = %told(&error), "the APIService {} cannot be written", name());
+        }
+    }
+}
+
+async fn register(api: &Api<APIService>, ours: &ServedAt) -> Result<(), kube::Error> {
+    let labels = [(MANAGED_BY.to_owned(), MANAGED_BY_PLIMSOLL.to_owned())];
+    let service = APIService {
+        metadata: ObjectMeta {
+            name: Some(name()),
+            labels: Some(labels.into()),
+            owner_references: ours.owner.clone().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ours.spec()),
+        status: None,
+    };
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    // Created, never applied: who was faster keeps it.
+    api.create(&params, &service).await.map(|_| ())
+}
+
+/// Keeps the CA that the API server trusts in step with the certificate that is shown.
+async fn refresh(api: &Api<APIService>, ours: &ServedAt, there: &APIService) -> Result<(), kube::Error> {
+    let wanted = ours.spec();
+    let spec = there.spec.clone().unwrap_or_default();
+    let is_made_by_us = there.labels().get(MANAGED_BY).is_some_and(|by| by == MANAGED_BY_PLIMSOLL);
+    let port = |spec: &APIServiceSpec| spec.service.as_ref().and_then(|service| service.port);
+    let is_same = wanted.ca_bundle.is_none() || spec.ca_bundle == wanted.ca_bundle;
+    if !is_made_by_us || (is_same && port(&spec) == port(&wanted)) {
+        return Ok(());
+    }
+    let patch = serde_json::json!({ "spec": wanted });
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&name(), &params, &Patch::Merge(patch)).await.map(|_| ())
+}
+
+/// Watches whether the cluster serves pods' CPU. Returns never.
+pub(super) async fn watch_cpu(client: Client, state: watch::Sender<bool>) {
+    let api: Api<APIService> = Api::all(client);
+    let mut found = std::pin::pin!(watch_object(api, METRICS_API).default_backoff());
+    while let Some(event) = found.next().await {
+        let Ok(service) = event else { continue };
+        let conditions = service.and_then(|service| service.status?.conditions).unwrap_or_default();
+        let is_served = conditions.iter().any(|c| c.type_ == "Available" && c.status == "True");
+        state.send_if_modified(|before| std::mem::replace(before, is_served) != is_served);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours() -> ServedAt {
+        ServedAt {
+            namespace: "plimsoll".into(),
+            service: "plimsoll-adapter".into(),
+            port: 443,
+            ca_bundle: Some("PEM".into()),
+            owner: None,
+        }
+    }
+
+    fn service_of(at: &ServedAt) -> APIService {
+        APIService { spec: Some(at.spec()), ..APIService::default() }
+    }
+
+    #[test]
+    fn another_ones_registration_is_named_and_left() {
+        let keda = ServedAt { namespace: "keda".into(), service: "keda-metrics".into(), ..ours() };
+        let is = judge(Some(&service_of(&keda)), &ours());
+        assert_eq!(is, ExternalApi::Taken { by: "the Service keda/keda-metrics".into() });
+        let (reason, message) = is.check().unwrap_err().trouble().unwrap();
+        assert_eq!(reason, "ExternalMetricsTaken");
+        assert!(message.contains("keda/keda-metrics") && message.contains("actuation Scale"), "{message}");
+    }
+
+    #[test]
+    fn our_own_is_known_by_its_service() {
+        assert_eq!(judge(Some(&service_of(&ours())), &ours()), ExternalApi::Ours);
+        assert_eq!(judge(None, &ours()), ExternalApi::Nobody);
+        let local = APIService { spec: Some(APIServiceSpec::default()), ..APIService::default() };
+        assert!(matches!(judge(Some(&local), &ours()), ExternalApi::Taken { .. }));
+    }
+}

@@ -1,0 +1,287 @@
+//! What holds of an object, as conditions: a rendering of its newest decision and of what became of it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use plimsoll::scale::{Decision, NoOpinion, Outcome};
+use plimsoll::spec::{Actuation, Mode, Weights};
+
+use super::actuation::Actuated;
+use super::target::TargetError;
+
+/// What is known of an object.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    /// Whether a person has paused it.
+    pub(super) is_paused: bool,
+    /// The mode that it is in.
+    pub(super) mode: Mode,
+    /// Who moves its replicas.
+    pub(super) actuation: Actuation,
+    /// How requests are weighed.
+    pub(super) weights: &'a Weights,
+    /// Why its workload cannot be scaled, if it cannot.
+    pub(super) target: Option<&'a TargetError>,
+    /// Why pods that are ready cannot be read, for people.
+    pub(super) unreadable: Option<&'a str>,
+    /// The newest decision.
+    pub(super) decision: Option<&'a Decision>,
+    /// What became of it.
+    pub(super) actuated: &'a Actuated,
+}
+
+/// One condition, not yet dated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    /// Its type.
+    pub(super) kind: &'static str,
+    /// Whether it holds; none where that is not known.
+    pub(super) holds: Option<bool>,
+    /// A CamelCase word.
+    pub(super) reason: String,
+    /// A sentence for people: what it is, and what to do.
+    pub(super) message: String,
+}
+
+impl Finding {
+    fn new(kind: &'static str, holds: bool, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, holds: Some(holds), reason: reason.into(), message: message.into() }
+    }
+
+    fn unknown(kind: &'static str, reason: &str, message: &str) -> Self {
+        Self { kind, holds: None, reason: reason.into(), message: message.into() }
+    }
+
+    /// How Kubernetes writes whether it holds.
+    pub(super) fn status(&self) -> &'static str {
+        match self.holds {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        }
+    }
+
+    /// Whether somebody should look at it.
+    pub(super) fn is_bad(&self) -> bool {
+        let should_hold = !matches!(self.kind, "ScalingLimited" | "Fallback" | "Paused");
+        self.holds == Some(!should_hold) && self.kind != "Paused"
+    }
+}
+
+/// What holds of an object whose spec cannot be used. Nothing is decided by it, so there is nothing else to say.
+pub(super) fn invalid(why: &str) -> Vec<Finding> {
+    vec![
+        Finding::new("Ready", false, "InvalidSpec", why),
+        Finding::new(
+            "ScalingActive",
+            false,
+            "InvalidSpec",
+            "nothing is decided by a spec that cannot be used",
+        ),
+    ]
+}
+
+/// All conditions of an object, in the order in which people read them.
+pub(super) fn of(facts: &Facts<'_>) -> Vec<Finding> {
+    let metrics = metrics_available(facts);
+    let able = able_to_scale(facts);
+    let active = scaling_active(facts, &metrics);
+    let ready = ready(facts, &able, &metrics);
+    vec![
+        ready,
+        active,
+        able,
+        scaling_limited(facts),
+        metrics,
+        weights_fitted(facts),
+        forecast_ready(facts),
+        fallback(facts),
+        paused(facts),
+    ]
+}
+
+/// Dates findings: an instant is kept as long as the status does not change.
+pub(super) fn dated(
+    findings: &[Finding],
+    before: &[Condition],
+    now: &Time,
+    generation: Option<i64>,
+) -> Vec<Condition> {
+    let date = |finding: &Finding| {
+        let earlier = before.iter().find(|c| c.type_ == finding.kind && c.status == finding.status());
+        Condition {
+            type_: finding.kind.to_owned(),
+            status: finding.status().to_owned(),
+            reason: finding.reason.clone(),
+            message: finding.message.clone(),
+            last_transition_time: earlier.map_or_else(|| now.clone(), |c| c.last_transition_time.clone()),
+            observed_generation: generation,
+        }
+    };
+    findings.iter().map(date).collect()
+}
+
+fn ready(facts: &Facts<'_>, able: &Finding, metrics: &Finding) -> Finding {
+    let not = |reason: &str, message: &str| Finding::new("Ready", false, reason, message);
+    for needed in [able, metrics] {
+        if needed.holds != Some(true) {
+            return Finding { kind: "Ready", ..needed.clone() };
+        }
+    }
+    if let Some((reason, message)) = facts.actuated.trouble() {
+        return not(reason, &message);
+    }
+    let (reason, message) = match (facts.mode, facts.is_paused) {
+        (_, true) => ("Paused", "the replicas stay as they are: a person has paused it"),
+        (Mode::Observe, _) => {
+            ("Observing", "it measures and decides, and moves nothing: set spec.mode to act")
+        }
+        _ => ("Deciding", "the load is measured and decided about"),
+    };
+    Finding::new("Ready", true, reason, message)
+}
+
+fn scaling_active(facts: &Facts<'_>, metrics: &Finding) -> Finding {
+    let kind = "ScalingActive";
+    if facts.mode == Mode::Observe {
+        return Finding::new(kind, false, "Observing", "mode Observe moves nothing");
+    }
+    if facts.is_paused {
+        return Finding::new(kind, false, "Paused", "paused: the replicas stay as they are");
+    }
+    if let Some((reason, message)) = facts.actuated.trouble() {
+        return Finding::new(kind, false, reason, message);
+    }
+    if metrics.holds != Some(true) && !is_fallback(facts.decision) {
+        return Finding::new(
+            kind,
+            false,
+            metrics.reason.clone(),
+            "the replicas are held: the load is not known",
+        );
+    }
+    match facts.actuation {
+        Actuation::None => {
+            Finding::new(kind, false, "NoActuation", "actuation None: whoever reads the metrics acts")
+        }
+        Actuation::HPA => {
+            Finding::new(kind, true, "HPAFollows", "a HorizontalPodAutoscaler follows the decisions")
+        }
+        Actuation::Scale => Finding::new(kind, true, "ScaleWritten", "the scale subresource is written"),
+    }
+}
+
+fn able_to_scale(facts: &Facts<'_>) -> Finding {
+    let kind = "AbleToScale";
+    match facts.target {
+        Some(error) => Finding::new(kind, false, error.reason(), error.to_string()),
+        None => Finding::new(kind, true, "ScaleRead", "the workload's scale can be read"),
+    }
+}
+
+fn scaling_limited(facts: &Facts<'_>) -> Finding {
+    let kind = "ScalingLimited";
+    let Some(decision) = facts.decision else {
+        return Finding::unknown(kind, "NothingDecided", "nothing was decided yet");
+    };
+    match &decision.outcome {
+        Outcome::Desired(desired) if desired.is_limited() => {
+            let max = decision.max_replicas;
+            let message = format!("the load takes more than maxReplicas, {max}: raise it, or shed load");
+            Finding::new(kind, true, "TooManyReplicas", message)
+        }
+        Outcome::Desired(_) => {
+            Finding::new(kind, false, "DesiredWithinRange", "the replicas wanted are within bounds")
+        }
+        _ => Finding::unknown(kind, "LoadNotKnown", "the load is not known"),
+    }
+}
+
+fn metrics_available(facts: &Facts<'_>) -> Finding {
+    let kind = "MetricsAvailable";
+    let Some(decision) = facts.decision else {
+        return Finding::new(kind, false, "NothingDecided", "nothing was decided yet");
+    };
+    let unknown = |why: &NoOpinion| {
+        let more = facts.unreadable.map(|more| format!("; {more}")).unwrap_or_default();
+        Finding::new(kind, false, why.name(), format!("{why}{more}"))
+    };
+    match &decision.outcome {
+        Outcome::Desired(_) => Finding::new(kind, true, "LoadMeasured", "the load is measured"),
+        Outcome::Fallback(fallback) => unknown(&fallback.why),
+        Outcome::NoOpinion(why) => unknown(why),
+    }
+}
+
+fn weights_fitted(facts: &Facts<'_>) -> Finding {
+    let kind = "WeightsFitted";
+    if let Weights::Fixed(_) = facts.weights {
+        return Finding::new(kind, true, "Given", "weights are given by hand");
+    }
+    match facts.decision.and_then(|decision| decision.learned.as_ref()) {
+        Some(learned) if learned.drift_since.is_some() => {
+            let message = format!("requests cost other than when version {} was learned", learned.version);
+            Finding::new(kind, false, "Drifting", message)
+        }
+        Some(learned) => {
+            Finding::new(kind, true, "Fitted", format!("version {} is in force", learned.version))
+        }
+        None => Finding::new(
+            kind,
+            false,
+            "Learning",
+            "no weights beat plain requests yet: meanwhile each request counts by what requests cost on average",
+        ),
+    }
+}
+
+fn forecast_ready(facts: &Facts<'_>) -> Finding {
+    let kind = "ForecastReady";
+    if facts.mode == Mode::Reactive {
+        return Finding::new(kind, false, "Reactive", "mode Reactive goes by the present load alone");
+    }
+    match facts.decision.and_then(|decision| decision.forecast.as_ref()) {
+        Some(forecast) if forecast.earned >= 1.0 => {
+            Finding::new(kind, true, "Forecasting", "replicas are there before the load is expected")
+        }
+        Some(_) => {
+            Finding::new(kind, false, "LittleHistory", "there is little history: the forecast counts in part")
+        }
+        None => Finding::new(
+            kind,
+            false,
+            "NoHistory",
+            "there is too little history: the present load alone counts",
+        ),
+    }
+}
+
+fn is_fallback(decision: Option<&Decision>) -> bool {
+    decision.is_some_and(|decision| matches!(decision.outcome, Outcome::Fallback(_)))
+}
+
+fn fallback(facts: &Facts<'_>) -> Finding {
+    let kind = "Fallback";
+    match facts.decision.map(|decision| &decision.outcome) {
+        Some(Outcome::Fallback(fallback)) => {
+            let message = format!(
+                "the load has been unknown since {}: {} replicas are asked for, as spec.onMissingMetrics says",
+                fallback.since.to_rfc3339_secs(),
+                fallback.replicas
+            );
+            Finding::new(kind, true, fallback.why.name(), message)
+        }
+        _ => Finding::new(kind, false, "NotNeeded", "replicas are decided by the load, or held"),
+    }
+}
+
+fn paused(facts: &Facts<'_>) -> Finding {
+    let kind = "Paused";
+    if facts.is_paused {
+        return Finding::new(
+            kind,
+            true,
+            "PausedByAnnotation",
+            "remove the annotation plimsoll.dev/paused to go on",
+        );
+    }
+    Finding::new(kind, false, "NotPaused", "it is not paused")
+}

@@ -1,0 +1,393 @@
+//! One object: an engine that decides, the pods and the scale that it is told of, and what becomes of its decisions.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::ResourceExt;
+use plimsoll::scale::StartUp;
+use plimsoll::spec::{Checked, Cpu, Load, ScaleTargetRef, Scrape, Source as SpecSource, Spec};
+use plimsoll::units::{Span, Time};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::actuation::{Actuated, Actuator, Surroundings};
+use super::conditions::{self, Facts, Finding};
+use super::pods::{self, Pods, Seen};
+use super::status::{self, StatusWriter, Subject};
+use super::target::{ScaleFacts, Target, TargetError};
+use super::{Context, PAUSED};
+use crate::board::ObjectKey;
+use crate::collect::{PodNames, QueriedPods, Query, Targets};
+use crate::config::Servers;
+use crate::engine::{Engine, Mind, Object, Server, Source};
+use crate::resource::{LoadAwareAutoscaler, Status};
+use crate::stop::{self, Stop, Stopper};
+
+/// How often an object is looked at whose spec says nothing of it, since it cannot be used.
+const IDLE: Span = Span::from_secs(15);
+
+/// An object as the watch last told it.
+#[derive(Debug, Clone)]
+pub(super) enum Told {
+    /// It is there, and can be read.
+    Is(Arc<LoadAwareAutoscaler>),
+    /// It is there, and its fields are not what this version knows.
+    Unreadable {
+        /// Which one it is.
+        subject: Box<Subject>,
+        /// Why it cannot be read.
+        why: String,
+    },
+    /// It was deleted.
+    Deleted,
+}
+
+/// Runs one object until it is deleted or the adapter ends.
+pub(super) struct Workload {
+    context: Arc<Context>,
+    key: ObjectKey,
+    running: Option<Running>,
+    target: Option<(ScaleTargetRef, Target)>,
+    pods: PodsWatch,
+    actuator: Actuator,
+    status: StatusWriter,
+}
+
+/// The engine of an object, and how it is told of pods.
+struct Running {
+    spec: Spec,
+    mind: Mind,
+    feed: Feed,
+    stopper: Stopper,
+    task: JoinHandle<()>,
+}
+
+enum Feed {
+    Pages(watch::Sender<Targets>, Scrape),
+    Server(watch::Sender<QueriedPods>),
+}
+
+/// The watch of a workload's pods, and what it told last.
+#[derive(Default)]
+struct PodsWatch {
+    selector: Option<String>,
+    stream: Option<Pin<Box<dyn Stream<Item = Seen> + Send>>>,
+    pods: Option<Pods>,
+}
+
+impl PodsWatch {
+    /// Returns when something changed; never without a watch.
+    async fn next(&mut self) -> Option<Seen> {
+        match &mut self.stream {
+            Some(stream) => stream.next().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Workload {
+    /// For the object `key`.
+    pub(super) fn new(context: Arc<Context>, key: ObjectKey) -> Self {
+        let actuator = Actuator::new(context.client.clone(), key.clone(), context.leadership.clone());
+        Self {
+            context,
+            key,
+            running: None,
+            target: None,
+            pods: PodsWatch::default(),
+            actuator,
+            status: StatusWriter::default(),
+        }
+    }
+
+    /// Works until the object is deleted, then leaves the workload to others; or until it is told to stop, and leaves all as it is.
+    pub(super) async fn run(mut self, mut told: watch::Receiver<Told>, mut stop: Stop) {
+        let work = async {
+            loop {
+                let object = told.borrow_and_update().clone();
+                let interval = match object {
+                    Told::Is(object) => self.round(&object).await,
+                    Told::Unreadable { subject, why } => {
+                        self.end_engine().await;
+                        self.tell_invalid(&subject, &why).await;
+                        IDLE
+                    }
+                    Told::Deleted => return self.leave().await,
+                };
+                let clock = self.context.clock.clone();
+                let due = clock.now() + interval;
+                loop {
+                    tokio::select! {
+                        () = clock.sleep_until(due) => break,
+                        changed = told.changed() => match changed {
+                            Ok(()) => break,
+                            // Nobody tells of it any more: the adapter is ending.
+                            Err(_) => return,
+                        },
+                        seen = self.pods.next() => self.saw(seen).await,
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop.told() => {}
+        }
+        self.end_engine().await;
+    }
+
+    /// Looks at everything once, acts, and says when to look again.
+    async fn round(&mut self, object: &LoadAwareAutoscaler) -> Span {
+        let spec = &object.spec.0;
+        let made = spec.check().map_err(|error| error.to_string());
+        let made = made.and_then(|checked| Ok((source(spec, &self.context.servers)?, checked)));
+        let (source, checked) = match made {
+            Ok(made) => made,
+            Err(why) => {
+                self.end_engine().await;
+                self.tell_invalid(&object.into(), &why).await;
+                return IDLE;
+            }
+        };
+        let interval = checked.interval;
+        let scale = self.look_at_scale(spec).await;
+        self.keep_engine(spec, checked, source).await;
+        let is_paused = object.annotations().get(PAUSED).is_some_and(|value| value != "false");
+        let now = self.context.clock.now();
+        let current = scale.as_ref().ok().map(|(_, scale)| scale.spec);
+        self.feed(current);
+        if let Some(running) = &self.running {
+            running.mind.tell(now, current, is_paused).await;
+        }
+        let cell = self.context.board.cell(&self.key);
+        let decision = cell.latest().clone();
+        let decision = decision.as_deref();
+        let actuated = match &scale {
+            Ok((target, scale)) => {
+                let hpas = self.context.hpas(&self.key.namespace);
+                let external = self.context.external.borrow().clone();
+                let asks_for_cpu = self.pods.pods.as_ref().is_some_and(|pods| pods.cpu().request.is_some());
+                let has_cpu = asks_for_cpu && *self.context.serves_cpu.borrow();
+                let around = Surroundings { hpas: &hpas, external: &external, has_cpu };
+                self.actuator.act(object, &around, target, scale, decision, now).await
+            }
+            Err(_) => Actuated::Nothing,
+        };
+        let unreadable = match (&self.running, &self.pods.pods) {
+            (Some(Running { feed: Feed::Pages(_, scrape), .. }), Some(pods)) => pods.unreadable(scrape),
+            _ => None,
+        };
+        let findings = conditions::of(&Facts {
+            is_paused,
+            mode: spec.mode,
+            actuation: spec.actuation,
+            weights: &spec.load.weights,
+            target: scale.as_ref().err(),
+            unreadable: unreadable.as_deref(),
+            decision,
+            actuated: &actuated,
+        });
+        let status = status::of(decision, spec.mode, current, &actuated);
+        self.tell(&object.into(), status, findings, now).await;
+        interval
+    }
+
+    /// The scale, and the watch of the pods that it selects.
+    async fn look_at_scale(&mut self, spec: &Spec) -> Result<(Target, ScaleFacts), TargetError> {
+        let reference = &spec.scale_target_ref;
+        let context = Arc::clone(&self.context);
+        let target = match &self.target {
+            Some((of, target)) if of == reference => target.clone(),
+            _ => {
+                let namespace = &self.key.namespace;
+                let target = Target::find(&context.client, &context.kinds, namespace, reference).await?;
+                self.target = Some((reference.clone(), target.clone()));
+                target
+            }
+        };
+        let scale = target.read().await?;
+        if self.pods.selector.as_ref() != Some(&scale.selector) {
+            let stream = pods::watch(&context.client, &self.key.namespace, &scale.selector);
+            self.pods = PodsWatch {
+                selector: Some(scale.selector.clone()),
+                stream: Some(Box::pin(stream)),
+                pods: None,
+            };
+        }
+        Ok((target, scale))
+    }
+
+    async fn saw(&mut self, seen: Option<Seen>) {
+        let Some(Seen { pods, started }) = seen else {
+            // The watch ended for good: the next round begins another.
+            self.pods = PodsWatch::default();
+            return;
+        };
+        self.pods.pods = Some(pods);
+        self.feed(None);
+        let Some(running) = &self.running else { return };
+        for start_up in started {
+            let on_clock = |span| self.context.clock.of_world(span);
+            let StartUp { total, scheduled, started } = start_up;
+            let start_up = StartUp {
+                total: on_clock(total),
+                scheduled: scheduled.map(on_clock),
+                started: started.map(on_clock),
+            };
+            running.mind.started(start_up).await;
+        }
+    }
+
+    /// Tells the engine of the pods, and of the replicas if they are known anew.
+    fn feed(&self, replicas: Option<u32>) {
+        let (Some(running), Some(pods)) = (&self.running, &self.pods.pods) else { return };
+        match &running.feed {
+            Feed::Pages(targets, scrape) => targets.send_modify(|targets| {
+                *targets = Targets {
+                    ready: pods.pages(scrape),
+                    warming: pods.warming(),
+                    replicas: replicas.unwrap_or(targets.replicas),
+                    updating: pods.are_updating(),
+                    cpu: pods.cpu(),
+                };
+            }),
+            Feed::Server(queried) => queried.send_modify(|queried| {
+                *queried = QueriedPods {
+                    names: PodNames::Known(pods.ready()),
+                    warming: pods.warming(),
+                    replicas: replicas.or(queried.replicas),
+                    updating: pods.are_updating(),
+                    cpu: pods.cpu(),
+                    target: queried.target.clone(),
+                };
+            }),
+        }
+    }
+
+    /// An engine for this spec, which knows what the one for the last spec learned.
+    async fn keep_engine(&mut self, spec: &Spec, checked: Checked, source: WantedSource) {
+        let same_load = |running: &Running| {
+            running.spec.load == spec.load && running.spec.scale_target_ref == spec.scale_target_ref
+        };
+        match &mut self.running {
+            Some(running) if running.spec == *spec => return,
+            Some(running) if same_load(running) => {
+                running.mind.respec(checked).await;
+                running.spec = spec.clone();
+                return;
+            }
+            _ => {}
+        }
+        let learned = match &self.running {
+            Some(running) if Query::new(&running.spec.load) == Query::new(&spec.load) => {
+                running.mind.checkpoint().await
+            }
+            _ => None,
+        };
+        self.end_engine().await;
+        let context = &self.context;
+        let (source, feed) = source.start(spec);
+        let object = Object { key: self.key.clone(), spec: checked, query: Query::new(&spec.load), source };
+        let engine = Engine::new(
+            object,
+            context.scraper.clone(),
+            &context.board,
+            context.readiness.clone(),
+            context.state_dir.as_deref(),
+        );
+        let mind = engine.mind();
+        if let Some(learned) = learned {
+            mind.resume(learned).await;
+        }
+        let (stopper, stop) = stop::channel();
+        let task = tokio::spawn(engine.run(stop));
+        self.running = Some(Running { spec: spec.clone(), mind, feed, stopper, task });
+    }
+
+    async fn end_engine(&mut self) {
+        if let Some(Running { stopper, task, .. }) = self.running.take() {
+            stopper.stop();
+            if let Err(error) = task.await {
+                tracing::error!(object = %self.key, %error, "an engine ended early");
+            }
+        }
+        self.context.board.clear(&self.key);
+    }
+
+    async fn tell_invalid(&mut self, subject: &Subject, why: &str) {
+        let (findings, status) = (conditions::invalid(why), Status::default());
+        self.tell(subject, status, findings, self.context.clock.now()).await;
+    }
+
+    async fn tell(&mut self, subject: &Subject, status: Status, findings: Vec<Finding>, now: Time) {
+        if self.context.leadership.check().is_ok() {
+            let Context { client, recorder, .. } = &*self.context;
+            self.status.write(client, recorder, subject, (status, findings), now).await;
+        }
+    }
+
+    /// The object is gone.
+    async fn leave(&mut self) {
+        let on_delete = self.running.as_ref().map(|running| running.spec.on_delete).unwrap_or_default();
+        self.end_engine().await;
+        self.context.board.remove(&self.key);
+        let hpas: Vec<Arc<HorizontalPodAutoscaler>> = self.context.hpas(&self.key.namespace);
+        if let Err(trouble) = self.actuator.release(on_delete, &hpas).await {
+            tracing::warn!(object = %self.key, ?trouble, "the HPA of a deleted object is left as it is");
+        }
+    }
+}
+
+/// Where an object wants its load to be read.
+pub(super) enum WantedSource {
+    /// On the pods' pages.
+    Pages { scrape: Scrape, cpu: Option<Server> },
+    /// At a metrics server.
+    Server(Server),
+}
+
+/// Where the load is to be read, if the operator knows the servers that are named.
+fn source(spec: &Spec, servers: &Servers) -> Result<WantedSource, String> {
+    let server = |field: &str, reference: &str, window: Span| match servers.get(reference) {
+        Some(endpoint) => Ok(Server { endpoint: endpoint.clone(), window }),
+        None => Err(format!("{field}: there is no server {reference:?}: {}", servers.known())),
+    };
+    let Load { source, cpu, .. } = &spec.load;
+    match source {
+        SpecSource::Prometheus(wanted) => {
+            let field = "spec.load.source.prometheus.ref";
+            server(field, &wanted.reference, wanted.window).map(WantedSource::Server)
+        }
+        SpecSource::Scrape(scrape) => {
+            let cpu = cpu.as_ref().map(|Cpu::Prometheus(wanted)| {
+                server("spec.load.cpu.prometheus.ref", &wanted.reference, wanted.window)
+            });
+            Ok(WantedSource::Pages { scrape: scrape.clone(), cpu: cpu.transpose()? })
+        }
+    }
+}
+
+impl WantedSource {
+    /// A source that is told of pods by a feed.
+    fn start(self, spec: &Spec) -> (Source, Feed) {
+        match self {
+            Self::Pages { scrape, cpu } => {
+                let (feed, targets) = watch::channel(Targets::default());
+                (Source::Pods { targets, cpu }, Feed::Pages(feed, scrape))
+            }
+            Self::Server(server) => {
+                let (feed, pods) = watch::channel(QueriedPods {
+                    names: PodNames::Known([].into()),
+                    warming: 0,
+                    replicas: None,
+                    updating: false,
+                    cpu: crate::collect::PodCpu::default(),
+                    target: Some(spec.scale_target_ref.clone()),
+                });
+                (Source::Server { pods, server }, Feed::Server(feed))
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What an engine knows and thinks, to be told of more from outside.
+
+use std::sync::Arc;
+
+use plimsoll::scale::{Autoscaler, Checkpoint, StartUp};
+use plimsoll::spec::Checked;
+use plimsoll::units::Time;
+use tokio::sync::Mutex;
+
+/// The autoscaler of one engine. It thinks one thing at a time, so these wait until it has thought.
+#[derive(Debug, Clone)]
+pub struct Mind(pub(super) Arc<Mutex<Autoscaler>>);
+
+impl Mind {
+    /// Tells it of the replicas that are asked for now, where that is known, and whether a person has paused it.
+    pub async fn tell(&self, now: Time, replicas: Option<u32>, is_paused: bool) {
+        let mut autoscaler = self.0.lock().await;
+        if let Some(replicas) = replicas {
+            autoscaler.note_replicas(now, replicas);
+        }
+        autoscaler.set_paused(is_paused);
+    }
+
+    /// Tells it how a pod came up.
+    pub async fn started(&self, start_up: StartUp) {
+        self.0.lock().await.started(start_up);
+    }
+
+    /// Gives it another spec; it keeps what it has learned. Whether all of that still counts.
+    pub async fn respec(&self, spec: Checked) -> bool {
+        self.think(|autoscaler| autoscaler.respec(spec)).await.unwrap_or_default()
+    }
+
+    /// What it has learned.
+    pub async fn checkpoint(&self) -> Option<Checkpoint> {
+        self.think(|autoscaler| autoscaler.checkpoint()).await
+    }
+
+    /// Lets it go on with what another has learned.
+    pub async fn resume(&self, learned: Checkpoint) {
+        self.think(|autoscaler| autoscaler.resume(learned)).await;
+    }
+
+    /// Some thoughts take half a second, which nobody else is to wait for. None if the runtime is ending.
+    async fn think<T: Send + 'static>(
+        &self,
+        thought: impl FnOnce(&mut Autoscaler) -> T + Send + 'static,
+    ) -> Option<T> {
+        let autoscaler = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || thought(&mut autoscaler.blocking_lock())).await.ok()
+    }
+}

@@ -1,0 +1,99 @@
+//! A load that is shared by the pods of a workload, and the metrics page of each of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+
+use plimsoll::units::Time;
+use plimsoll_adapter::clock::Clock;
+
+/// Core-seconds that each request takes.
+const COST: f64 = 0.01;
+
+/// Requests per second, spread evenly over the pods that are ready. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Load(Arc<Mutex<State>>);
+
+struct State {
+    clock: Clock,
+    rate: f64,
+    until: Time,
+    pods: BTreeMap<String, Pod>,
+}
+
+#[derive(Default)]
+struct Pod {
+    requests: f64,
+    is_ready: bool,
+    /// CPU in cores used now.
+    cpu: f64,
+}
+
+impl Load {
+    pub(crate) fn new(clock: Clock, rate: f64) -> Self {
+        let until = clock.now();
+        Self(Arc::new(Mutex::new(State { clock, rate, until, pods: BTreeMap::new() })))
+    }
+
+    /// From now on so many requests come each second.
+    pub(crate) fn set(&self, rate: f64) {
+        let mut state = self.0.lock().unwrap();
+        state.advance();
+        state.rate = rate;
+    }
+
+    pub(crate) fn rate(&self) -> f64 {
+        self.0.lock().unwrap().rate
+    }
+
+    pub(crate) fn pod_is(&self, pod: &str, is_ready: bool) {
+        let mut state = self.0.lock().unwrap();
+        state.advance();
+        state.pods.entry(pod.to_owned()).or_default().is_ready = is_ready;
+    }
+
+    pub(crate) fn pod_is_gone(&self, pod: &str) {
+        let mut state = self.0.lock().unwrap();
+        state.advance();
+        state.pods.remove(pod);
+    }
+
+    /// Cores that each pod uses.
+    pub(crate) fn all_cpu(&self) -> Vec<(String, f64)> {
+        let mut state = self.0.lock().unwrap();
+        state.advance();
+        state.pods.iter().map(|(name, pod)| (name.clone(), pod.cpu)).collect()
+    }
+
+    /// The metrics page of one pod; none if there is no such pod.
+    pub(crate) fn page(&self, pod: &str) -> Option<String> {
+        let mut state = self.0.lock().unwrap();
+        state.advance();
+        let requests = state.pods.get(pod)?.requests;
+        let mut page = String::from("# TYPE http_request_duration_seconds histogram\n");
+        let name = "http_request_duration_seconds";
+        for le in ["0.05", "0.1", "+Inf"] {
+            writeln!(page, "{name}_bucket{{le=\"{le}\"}} {}", requests.floor()).unwrap();
+        }
+        writeln!(page, "{name}_sum {}", requests.floor() * 0.02).unwrap();
+        writeln!(page, "{name}_count {}", requests.floor()).unwrap();
+        writeln!(page, "# TYPE process_cpu_seconds_total counter").unwrap();
+        writeln!(page, "process_cpu_seconds_total {}", requests * COST).unwrap();
+        Some(page)
+    }
+}
+
+impl State {
+    fn advance(&mut self) {
+        let now = self.clock.now();
+        let passed = (now - self.until).as_secs_f64();
+        self.until = now;
+        let ready = self.pods.values().filter(|pod| pod.is_ready).count();
+        let each = if ready == 0 { 0.0 } else { self.rate / ready as f64 };
+        for pod in self.pods.values_mut() {
+            let share = if pod.is_ready { each } else { 0.0 };
+            pod.requests += share * passed;
+            pod.cpu = share * COST;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Every way of acting, and the changes between them.
+
+use std::path::Path;
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use libtest_mimic::Failed;
+use plimsoll_adapter::resource::LoadAwareAutoscaler;
+use serde_json::json;
+
+use crate::Named;
+use crate::objects::{NAME, SHOP, autoscaler};
+use crate::scene::{Scene, play};
+
+pub(super) const TRIALS: &[Named] = &[
+    ("Observe changes nothing, and each change of mode and actuation leaves one writer", changes),
+    ("a paused object holds its replicas, and goes on when it is resumed", pausing),
+    ("an object that is deleted leaves its HPA to the CPU, or takes it along", deletion),
+];
+
+/// The metrics that an HPA goes by: the external ones by name, and "cpu".
+pub(super) fn metrics(hpa: &HorizontalPodAutoscaler) -> Vec<String> {
+    let metrics = hpa.spec.as_ref().and_then(|spec| spec.metrics.clone()).unwrap_or_default();
+    let name =
+        |metric: k8s_openapi::api::autoscaling::v2::MetricSpec| match (metric.external, metric.resource) {
+            (Some(external), _) => external.metric.name,
+            (None, Some(resource)) => resource.name,
+            (None, None) => metric.type_,
+        };
+    metrics.into_iter().map(name).collect()
+}
+
+async fn until_hpas(scene: &Scene, what: &str, is_so: impl Fn(&[HorizontalPodAutoscaler]) -> bool) {
+    let look = async || is_so(&scene.hpas().await).then_some(());
+    scene.until(what, look).await;
+}
+
+fn changes(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 75.0, async |scene: &mut Scene| {
+        scene.start_adapter();
+        let follows = |hpas: &[HorizontalPodAutoscaler]| {
+            hpas.len() == 1 && metrics(&hpas[0]) == ["plimsoll-desired-replicas"]
+        };
+        let is_left = |hpas: &[HorizontalPodAutoscaler]| hpas.len() == 1 && metrics(&hpas[0]) == ["cpu"];
+
+        scene.apply(&autoscaler(NAME, json!({"mode": "Observe"}))).await;
+        scene.until_condition("Ready", "True", "Observing").await;
+        let wanted = async || (scene.status(NAME).await.replicas?.desired == Some(8)).then_some(());
+        scene.until("it says what it would do", wanted).await;
+        scene.pass_intervals(6, async || assert_eq!(scene.replicas(NAME).await, 3)).await;
+        assert!(scene.hpas().await.is_empty(), "Observe owns no HPA");
+
+        scene.apply(&autoscaler(NAME, json!({"mode": "Reactive"}))).await;
+        scene.until_replicas(8).await;
+        until_hpas(scene, "an HPA follows", follows).await;
+
+        scene.apply(&autoscaler(NAME, json!({"mode": "Observe"}))).await;
+        until_hpas(scene, "the HPA is left to its CPU", is_left).await;
+
+        scene.apply(&autoscaler(NAME, json!({"mode": "Auto"}))).await;
+        until_hpas(scene, "the HPA follows again", follows).await;
+
+        scene.apply(&autoscaler(NAME, json!({"actuation": "None"}))).await;
+        until_hpas(scene, "the HPA is left to its CPU", is_left).await;
+        scene.until_condition("ScalingActive", "False", "NoActuation").await;
+
+        scene.apply(&autoscaler(NAME, json!({"actuation": "Scale"}))).await;
+        until_hpas(scene, "whoever writes the scale has no HPA beside it", |hpas| hpas.is_empty()).await;
+        scene.load.set(95.0);
+        scene.until_replicas(10).await;
+
+        scene.apply(&autoscaler(NAME, json!({"mode": "ScaleUpOnly"}))).await;
+        until_hpas(scene, "an HPA follows", follows).await;
+        scene.load.set(15.0);
+        let is_held = async || {
+            let status = scene.status(NAME).await;
+            let replicas = status.replicas?;
+            (replicas.reactive == Some(2) && replicas.desired == Some(10)).then_some(())
+        };
+        scene.until("it wants no fewer than there are", is_held).await;
+        scene.pass_intervals(8, async || assert_eq!(scene.replicas(NAME).await, 10)).await;
+
+        scene.apply(&autoscaler(NAME, json!({"maxReplicas": 6}))).await;
+        scene.until_replicas(2).await;
+        let hpa = scene.hpa_api().get(NAME).await.unwrap();
+        assert_eq!(hpa.spec.unwrap().max_replicas, 6);
+    })
+}
+
+fn pausing(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 25.0, async |scene: &mut Scene| {
+        scene.start_adapter();
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        scene.until_condition("Ready", "True", "Deciding").await;
+        scene.until_replicas(3).await;
+        annotate(scene, json!({"plimsoll.dev/paused": "true"})).await;
+        scene.until_condition("Paused", "True", "PausedByAnnotation").await;
+        scene.load.set(95.0);
+        scene.pass_intervals(10, async || assert_eq!(scene.replicas(NAME).await, 3)).await;
+        annotate(scene, json!({"plimsoll.dev/paused": null})).await;
+        scene.until_replicas(10).await;
+        scene.until_condition("Paused", "False", "NotPaused").await;
+    })
+}
+
+/// Changes annotations of the object.
+pub(super) async fn annotate(scene: &Scene, annotations: serde_json::Value) {
+    let api: Api<LoadAwareAutoscaler> = Api::namespaced(scene.client.clone(), SHOP);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+    api.patch(NAME, &PatchParams::default(), &patch).await.unwrap();
+}
+
+fn deletion(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 25.0, async |scene: &mut Scene| {
+        let api: Api<LoadAwareAutoscaler> = Api::namespaced(scene.client.clone(), SHOP);
+        let follows = |hpas: &[HorizontalPodAutoscaler]| {
+            hpas.len() == 1 && metrics(&hpas[0]) == ["plimsoll-desired-replicas"]
+        };
+        scene.start_adapter();
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        until_hpas(scene, "an HPA follows", follows).await;
+        api.delete(NAME, &DeleteParams::default()).await.unwrap();
+        until_hpas(scene, "the HPA is left to its CPU", |hpas| metrics(&hpas[0]) == ["cpu"]).await;
+        assert_eq!(scene.replicas(NAME).await, 3, "nothing is lowered");
+
+        // It is taken up again, and then deleted while no adapter is there.
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        until_hpas(scene, "the HPA follows again", follows).await;
+        scene.stop_adapter().await;
+        api.delete(NAME, &DeleteParams::default()).await.unwrap();
+        scene.start_adapter();
+        until_hpas(scene, "the HPA is left to its CPU", |hpas| metrics(&hpas[0]) == ["cpu"]).await;
+
+        scene.apply(&autoscaler(NAME, json!({"onDelete": "Delete"}))).await;
+        let is_owned =
+            |hpas: &[HorizontalPodAutoscaler]| follows(hpas) && !hpas[0].owner_references().is_empty();
+        until_hpas(scene, "the HPA is its own", is_owned).await;
+        scene.stop_adapter().await;
+        api.delete(NAME, &DeleteParams::default()).await.unwrap();
+        until_hpas(scene, "the HPA goes with its object", |hpas| hpas.is_empty()).await;
+    })
+}

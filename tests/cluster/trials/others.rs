@@ -1,0 +1,108 @@
+//! What somebody else has is named and left alone.
+
+use std::path::Path;
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use libtest_mimic::Failed;
+use plimsoll_adapter::resource::LoadAwareAutoscaler;
+use serde_json::json;
+
+use super::modes::{annotate, metrics};
+use crate::Named;
+use crate::objects::{NAME, SHOP, autoscaler, hand_written};
+use crate::scene::{Scene, play};
+
+pub(super) const TRIALS: &[Named] = &[
+    (
+        "another HPA of the same workload is left alone until it may be taken over, and is given back",
+        takeover,
+    ),
+    ("an HPA that a person changed is left as it is", edited),
+    ("external metrics of another adapter are left to it, and the scale can be written all the same", taken),
+];
+
+fn takeover(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 75.0, async |scene: &mut Scene| {
+        let cpu = json!([{"type": "Resource", "resource": {
+            "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]);
+        let theirs = hand_written("theirs", cpu);
+        let theirs = scene.hpa_api().create(&PostParams::default(), &theirs).await.unwrap();
+        scene.start_adapter();
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        let message = scene.until_condition("Ready", "False", "TargetHasOtherHPA").await;
+        assert!(message.contains("theirs") && message.contains("transfer-hpa-ownership"), "{message}");
+        scene.pass_intervals(4, async || assert_eq!(scene.replicas(NAME).await, 3)).await;
+        assert_eq!(scene.hpa_api().get("theirs").await.unwrap().spec, theirs.spec);
+
+        annotate(scene, json!({"plimsoll.dev/transfer-hpa-ownership": "theirs"})).await;
+        scene.until_replicas(8).await;
+        let hpas = scene.hpas().await;
+        assert_eq!(hpas.len(), 1);
+        assert_eq!(metrics(&hpas[0]), ["plimsoll-desired-replicas"]);
+
+        let api: Api<LoadAwareAutoscaler> = Api::namespaced(scene.client.clone(), SHOP);
+        api.delete(NAME, &DeleteParams::default()).await.unwrap();
+        let is_back =
+            async || (scene.hpa_api().get("theirs").await.unwrap().spec == theirs.spec).then_some(());
+        scene.until("it is what it was", is_back).await;
+        let hpa = scene.hpa_api().get("theirs").await.unwrap();
+        assert!(hpa.labels().is_empty() && hpa.annotations().is_empty(), "{hpa:?}");
+    })
+}
+
+fn edited(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 25.0, async |scene: &mut Scene| {
+        scene.start_adapter();
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        let made = async || scene.hpa_api().get_opt(NAME).await.unwrap();
+        scene.until("an HPA", made).await;
+        let patch = Patch::Merge(json!({"spec": {"maxReplicas": 20}}));
+        let person = PatchParams { field_manager: Some("kubectl-edit".into()), ..PatchParams::default() };
+        scene.hpa_api().patch(NAME, &person, &patch).await.unwrap();
+        let message = scene.until_condition("Ready", "False", "HPAChangedByOther").await;
+        assert!(message.contains("kubectl-edit"), "{message}");
+        scene
+            .pass_intervals(4, async || {
+                let max = scene.hpa_api().get(NAME).await.unwrap().spec.unwrap().max_replicas;
+                assert_eq!(max, 20, "a person's change stays");
+            })
+            .await;
+        // Two ways out: to undo it, or to say the same.
+        scene.apply(&autoscaler(NAME, json!({"maxReplicas": 20}))).await;
+        scene.until_condition("Ready", "True", "Deciding").await;
+    })
+}
+
+fn taken(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 75.0, async |scene: &mut Scene| {
+        let services: Api<APIService> = Api::all(scene.client.clone());
+        let theirs: APIService = serde_json::from_value(json!({
+            "metadata": {"name": "v1beta1.external.metrics.k8s.io"},
+            "spec": {
+                "group": "external.metrics.k8s.io", "version": "v1beta1", "insecureSkipTLSVerify": true,
+                "groupPriorityMinimum": 100, "versionPriority": 100,
+                "service": {"namespace": "keda", "name": "keda-operator-metrics-apiserver", "port": 443},
+            },
+        }))
+        .unwrap();
+        let theirs = services.create(&PostParams::default(), &theirs).await.unwrap();
+        scene.start_adapter();
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        let message = scene.until_condition("Ready", "False", "ExternalMetricsTaken").await;
+        assert!(message.contains("keda/keda-operator-metrics-apiserver"), "{message}");
+        let none = |hpas: Vec<HorizontalPodAutoscaler>| assert!(hpas.is_empty(), "nobody would answer it");
+        scene.pass_intervals(4, async || none(scene.hpas().await)).await;
+        scene.apply(&autoscaler(NAME, json!({"actuation": "Scale"}))).await;
+        scene.until_replicas(8).await;
+        let now = services.get(&theirs.name_any()).await.unwrap();
+        assert_eq!(now.spec, theirs.spec);
+
+        // When they leave, the place is taken.
+        services.delete(&theirs.name_any(), &DeleteParams::default()).await.unwrap();
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        scene.until_condition("Ready", "True", "Deciding").await;
+    })
+}
