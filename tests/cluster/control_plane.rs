@@ -25,16 +25,16 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// One whose HPAs are looked at more than once a second, and lower replicas a second after they could. The period has no whole
-    /// multiple near a whole number of seconds: windows of both the real HPA and its model end between two syncs.
-    pub(crate) fn start(executable: &Path) -> Self {
+    /// One whose HPAs are looked at so often, and lower replicas a second after they could.
+    pub(crate) fn start(executable: &Path, sync_period: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(scratch.path().join("control-plane.log")).unwrap();
         let mut process = Command::new(executable)
             .arg("--dir")
             .arg(scratch.path())
             .arg("--")
-            .arg("--horizontal-pod-autoscaler-sync-period=730ms")
+            .args(["--kube-api-qps=500", "--kube-api-burst=1000"])
+            .arg(format!("--horizontal-pod-autoscaler-sync-period={sync_period}"))
             .arg("--horizontal-pod-autoscaler-downscale-stabilization=1s")
             .arg("--horizontal-pod-autoscaler-cpu-initialization-period=1s")
             .arg("--horizontal-pod-autoscaler-initial-readiness-delay=1s")

@@ -39,13 +39,14 @@ fn main() -> ExitCode {
                 let program = program.clone();
                 Trial::test(name, move || run(&program))
             };
-            trials::all().into_iter().map(trial).collect()
+            let by_hand = trials::by_hand().into_iter().map(trial).map(|trial| trial.with_ignored_flag(true));
+            trials::all().into_iter().map(trial).chain(by_hand).collect()
         }
         Err(reason) => {
             let ignored = |(name, _): Named| {
                 Trial::test(format!("{name} (ignored: {reason})"), || Ok(())).with_ignored_flag(true)
             };
-            trials::all().into_iter().map(ignored).collect()
+            trials::all().into_iter().chain(trials::by_hand()).map(ignored).collect()
         }
     };
     libtest_mimic::run(&arguments, trials).exit_code()

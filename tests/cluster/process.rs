@@ -46,6 +46,10 @@ impl Process {
         Self { child }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once: it puts nothing in order.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -23,8 +23,22 @@ use crate::kubelet::Kubelet;
 use crate::load::Load;
 use crate::objects::{self, NAME, SHOP, SYSTEM};
 
-/// Seconds on the adapter's clock for each of the world's: an interval of 15 s is over in half a second.
-const SPEED: f64 = 30.0;
+/// How fast a scene is played.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// Seconds on the adapter's clock for each of the world's.
+    speed: f64,
+    /// How often an HPA looks.
+    sync_period: &'static str,
+}
+
+/// An interval of 15 s is over in half a second. No multiple of the HPA's period comes near a whole number of seconds: windows of both the
+/// real one and its model end between two syncs.
+pub(crate) const QUICK: Pace = Pace { speed: 30.0, sync_period: "730ms" };
+/// For adapters in processes of their own, which live in the world's time.
+pub(crate) const IN_THE_WORLD: Pace = Pace { speed: 1.0, ..QUICK };
+/// As a cluster is.
+pub(crate) const REAL: Pace = Pace { speed: 1.0, sync_period: "15s" };
 
 /// Longest time that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,12 +70,12 @@ pub(crate) fn play<F>(program: &Path, replicas: u32, rate: f64, trial: F) -> Res
 where
     F: AsyncFnOnce(&mut Scene),
 {
-    play_at(SPEED, program, replicas, rate, trial)
+    play_at(QUICK, program, replicas, rate, trial)
 }
 
-/// The same, with so many seconds on the clock for each of the world's.
+/// The same, as fast as `pace`.
 pub(crate) fn play_at<F>(
-    speed: f64,
+    pace: Pace,
     program: &Path,
     replicas: u32,
     rate: f64,
@@ -70,11 +84,11 @@ pub(crate) fn play_at<F>(
 where
     F: AsyncFnOnce(&mut Scene),
 {
-    let plane = ControlPlane::start(program);
+    let plane = ControlPlane::start(program, pace.sync_period);
     let runtime = Runtime::new()?;
     runtime.block_on(async {
         let client = plane.client().await;
-        let clock = Clock::compressed(speed);
+        let clock = Clock::compressed(pace.speed);
         let load = Load::new(clock.clone(), rate);
         let kubelet = Kubelet::start(&client, START_UP, [(NAME.to_owned(), load.clone())].into());
         let api = free_address();
@@ -152,6 +166,16 @@ impl Scene {
 
     /// Asks the cluster for what is looked for, again and again, until it is there.
     pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        self.until_within(PATIENCE, what, async || look().await).await
+    }
+
+    /// The same, for what takes longer.
+    pub(crate) async fn until_within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut look: impl AsyncFnMut() -> Option<T>,
+    ) -> T {
         let looking = async {
             loop {
                 match look().await {
@@ -160,9 +184,9 @@ impl Scene {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, looking).await {
+        match tokio::time::timeout(patience, looking).await {
             Ok(found) => found,
-            Err(_) => panic!("{what}: not within {PATIENCE:?}\n{}", self.account().await),
+            Err(_) => panic!("{what}: not within {patience:?}\n{}", self.account().await),
         }
     }
 

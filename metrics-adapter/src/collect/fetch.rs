@@ -25,6 +25,9 @@ pub const MAX_PAGE_BYTES: usize = 4 << 20;
 /// Longest time for one page, from connecting to its last byte.
 pub const MAX_PAGE_TIME: Duration = Duration::from_secs(10);
 
+/// What an open connection keeps to read into. There are as many as pods, and one that grows with the page stays as large.
+const READ_BUFFER: usize = 16 << 10;
+
 const TEXT: &str = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.5, */*;q=0.1";
 const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited, \
      text/plain;version=0.0.4;q=0.5, application/openmetrics-text;version=1.0.0;q=0.3, */*;q=0.1";
@@ -160,7 +163,7 @@ where
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(patience));
     connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new()).build(connector)
+    Client::builder(TokioExecutor::new()).http1_read_buf_exact_size(READ_BUFFER).build(connector)
 }
 
 /// The content of an answer, within the limit.

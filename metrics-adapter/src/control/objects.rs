@@ -206,7 +206,11 @@ impl List<'_> {
         let key = key(&object);
         let told = told(object);
         if let Some(running) = self.running.get(&key) {
-            running.told.send_replace(told);
+            running.told.send_if_modified(|before| {
+                let is_news = !before.says_the_same(&told);
+                *before = told;
+                is_news
+            });
             return;
         }
         tracing::info!(object = %key, "watching");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use plimsoll::scale::StartUp;
 use plimsoll::spec::{Checked, Cpu, Load, ScaleTargetRef, Scrape, Source as SpecSource, Spec};
@@ -42,6 +43,18 @@ pub(super) enum Told {
     },
     /// It was deleted.
     Deleted,
+}
+
+impl Told {
+    /// Whether a person, or another program, has changed nothing: the adapter's own writes of a status come back as news too.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        let (Self::Is(this), Self::Is(that)) = (self, other) else { return false };
+        let wish = |object: &LoadAwareAutoscaler| {
+            let ObjectMeta { uid, generation, annotations, .. } = &object.metadata;
+            (uid.clone(), *generation, annotations.clone())
+        };
+        wish(this) == wish(that)
+    }
 }
 
 /// Runs one object until it is deleted or the adapter ends.

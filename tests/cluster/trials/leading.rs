@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::Named;
 use crate::objects::{NAME, SYSTEM, autoscaler};
 use crate::process::{LeadersService, Process};
-use crate::scene::{Scene, play_at};
+use crate::scene::{IN_THE_WORLD, Scene, play_at};
 
 pub(super) const TRIALS: &[Named] = &[(
     "of two adapters one leads; when it is killed or ends the other does, and replicas never drop",
@@ -36,8 +36,7 @@ async fn until_led_by(scene: &Scene, name: &str) {
 }
 
 fn takes_over(program: &Path) -> Result<(), Failed> {
-    // Processes live in the world's time.
-    play_at(1.0, program, 3, 25.0, async |scene: &mut Scene| {
+    play_at(IN_THE_WORLD, program, 3, 25.0, async |scene: &mut Scene| {
         let _service = LeadersService::start(&scene.client, scene.api).await;
         let first = Process::start(scene, "first").await;
         until_led_by(scene, "first").await;

@@ -1,5 +1,6 @@
 //! What is shown, by subject.
 
+mod fleet;
 mod following;
 mod leading;
 mod model;
@@ -26,4 +27,9 @@ pub(crate) fn all() -> Vec<Named> {
         security::TRIALS,
     ]
     .concat()
+}
+
+/// Those that measure, and are run by hand.
+pub(crate) fn by_hand() -> Vec<Named> {
+    fleet::BY_HAND.to_vec()
 }
