@@ -9,6 +9,7 @@ use plimsoll::units::{Quantity, Span};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_saphyr::SerializeError;
 
 /// Scales one workload by the load that arrives at it.
@@ -165,6 +166,11 @@ fn conditions(_: &mut SchemaGenerator) -> Schema {
 pub fn definition() -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut definition = serde_json::to_value(LoadAwareAutoscaler::crd())?;
     as_kubernetes_says(&mut definition);
+    // It becomes the value of a label, by which an HPA finds its metric.
+    let rule = json!([{"rule": "self.metadata.name.size() <= 63", "message": "the name must have 63 characters at most"}]);
+    if let Some(schema) = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        schema["x-kubernetes-validations"] = rule;
+    }
     serde_json::from_value(definition)
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Actuated {
 }
 
 impl Actuated {
-    fn trouble_because(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn trouble_because(reason: &'static str, message: impl Into<String>) -> Self {
         Self::Trouble { reason, message: message.into() }
     }
 

@@ -162,9 +162,16 @@ fn scaling_active(facts: &Facts<'_>, metrics: &Finding) -> Finding {
         Actuation::None => {
             Finding::new(kind, false, "NoActuation", "actuation None: whoever reads the metrics acts")
         }
-        Actuation::HPA => {
-            Finding::new(kind, true, "HPAFollows", "a HorizontalPodAutoscaler follows the decisions")
-        }
+        Actuation::HPA => match facts.actuated {
+            Actuated::Followed { is_exact: false, .. } => Finding::new(
+                kind,
+                true,
+                "HPAFollowsInexactly",
+                "an HPA follows, but this cluster's are too old to be told to act on changes of less than 10 %: the objective of the \
+                 forecast is not promised; actuation Scale would be exact",
+            ),
+            _ => Finding::new(kind, true, "HPAFollows", "a HorizontalPodAutoscaler follows the decisions"),
+        },
         Actuation::Scale => Finding::new(kind, true, "ScaleWritten", "the scale subresource is written"),
     }
 }
@@ -284,4 +291,117 @@ fn paused(facts: &Facts<'_>) -> Finding {
         );
     }
     Finding::new(kind, false, "NotPaused", "it is not paused")
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+    use plimsoll::scale::Autoscaler;
+    use plimsoll::spec::Spec;
+    use plimsoll::units::Time as At;
+    use serde_json::json;
+
+    use super::*;
+
+    const MODES: [Mode; 4] = [Mode::Observe, Mode::Auto, Mode::Reactive, Mode::ScaleUpOnly];
+    const ACTUATIONS: [Actuation; 3] = [Actuation::HPA, Actuation::Scale, Actuation::None];
+
+    /// A decision that knows nothing, or one whose load is known.
+    fn decision(known: bool) -> Decision {
+        let spec: Spec = serde_json::from_value(json!({
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "maxReplicas": 10,
+            "load": {"histogram": "d", "weights": {"fixed": {"edges": [0.1], "weights": [1, 5]}}},
+            "target": {"metricsQPSPerPod": "10"},
+        }))
+        .unwrap();
+        let mut autoscaler = Autoscaler::new(spec.check().unwrap());
+        if known {
+            let sample = json!({
+                "schema": 1, "at": At::from_secs(100),
+                "pods": {"replicas": 2, "ready": 2, "warming": 0, "silent": 0},
+                "groups": [{"pods": 2, "silent": false, "window": "15s",
+                    "histograms": [{"labels": {}, "le": [0.1], "rates": [12.0, 0.0]}]}],
+            });
+            autoscaler.observe(&serde_json::from_value(sample).unwrap()).unwrap();
+        }
+        autoscaler.decide(At::from_secs(100))
+    }
+
+    fn with<'a>(decision: &'a Decision, actuated: &'a Actuated, weights: &'a Weights) -> Facts<'a> {
+        Facts {
+            is_paused: false,
+            mode: Mode::Auto,
+            actuation: Actuation::HPA,
+            weights,
+            target: None,
+            unreadable: None,
+            decision: Some(decision),
+            actuated,
+        }
+    }
+
+    fn told(findings: &[Finding], kind: &str) -> String {
+        let finding = findings.iter().find(|finding| finding.kind == kind).unwrap();
+        format!("{} {}", finding.status(), finding.reason)
+    }
+
+    #[test]
+    fn what_is_said_in_each_mode_and_actuation_paused_or_not() {
+        let (decision, weights) = (decision(true), Weights::default());
+        let mut table = String::new();
+        for mode in MODES {
+            for actuation in ACTUATIONS {
+                for is_paused in [false, true] {
+                    let actuated = match (mode, actuation) {
+                        (Mode::Observe, _) | (_, Actuation::None) => Actuated::Nothing,
+                        (_, Actuation::HPA) => Actuated::Followed { hpa: "web".into(), is_exact: true },
+                        (_, Actuation::Scale) => Actuated::Written,
+                    };
+                    let facts = with(&decision, &actuated, &weights);
+                    let findings = of(&Facts { mode, actuation, is_paused, ..facts });
+                    let (ready, active) = (told(&findings, "Ready"), told(&findings, "ScalingActive"));
+                    let paused = if is_paused { "paused" } else { "" };
+                    let [mode, actuation] = [format!("{mode:?}"), format!("{actuation:?}")];
+                    table += &format!("{mode:<11} {actuation:<5} {paused:<6}  {ready:<15} {active}\n");
+                }
+            }
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn what_hinders_it_is_why_it_is_not_ready() {
+        let (known, unknown, weights) = (decision(true), decision(false), Weights::default());
+        let trouble = Actuated::trouble_because("HPAChangedByOther", "somebody did");
+        let findings = of(&with(&known, &trouble, &weights));
+        assert_eq!(told(&findings, "Ready"), "False HPAChangedByOther");
+        assert_eq!(told(&findings, "MetricsAvailable"), "True LoadMeasured");
+        let followed = Actuated::Followed { hpa: "web".into(), is_exact: true };
+        let findings = of(&with(&unknown, &followed, &weights));
+        assert_eq!(told(&findings, "Ready"), "False NoSample");
+        assert_eq!(told(&findings, "ScalingActive"), "False NoSample");
+        let gone = TargetError::NotFound { kind: "Deployment".into(), name: "web".into() };
+        let findings = of(&Facts { target: Some(&gone), ..with(&known, &followed, &weights) });
+        assert_eq!(told(&findings, "Ready"), "False TargetNotFound");
+        let inexact = Actuated::Followed { hpa: "web".into(), is_exact: false };
+        let findings = of(&with(&known, &inexact, &weights));
+        assert_eq!(told(&findings, "ScalingActive"), "True HPAFollowsInexactly");
+    }
+
+    #[test]
+    fn a_condition_keeps_its_instant_until_its_status_changes() {
+        let at = |second: i64| Time(Timestamp::from_second(second).unwrap());
+        let (known, weights) = (decision(true), Weights::default());
+        let followed = Actuated::Followed { hpa: "web".into(), is_exact: true };
+        let first = dated(&of(&with(&known, &followed, &weights)), &[], &at(10), Some(1));
+        let trouble = Actuated::trouble_because("HPAChangedByOther", "somebody did");
+        let second = dated(&of(&with(&known, &trouble, &weights)), &first, &at(20), Some(2));
+        let instant = |conditions: &[Condition], kind: &str| {
+            let condition = conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+            (condition.last_transition_time.0.as_second(), condition.observed_generation)
+        };
+        assert_eq!(instant(&second, "Ready"), (20, Some(2)));
+        assert_eq!(instant(&second, "MetricsAvailable"), (10, Some(2)));
+    }
 }

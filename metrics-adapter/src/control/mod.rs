@@ -5,6 +5,7 @@
 //! workload     the engine of one object; tells it of pods and the scale, acts, tells the status
 //! pods         which pods there are, by watch          target      the scale subresource
 //! actuation    what becomes of a decision: hpa, or follow (the scale, written as an HPA would)
+//! claims       of several objects for one workload, the oldest acts
 //! conditions   what holds of an object                 status      written seldom; events on changes alone
 //! api_service  who answers external metrics            leadership  one adapter measures, decides and writes
 //! ```
@@ -15,6 +16,7 @@
 
 mod actuation;
 mod api_service;
+mod claims;
 mod conditions;
 mod follow;
 mod hpa;
@@ -57,6 +59,7 @@ pub(crate) struct Context {
     client: Client,
     clock: Clock,
     kinds: target::Kinds,
+    claims: claims::Claims,
     hpas: Store<HorizontalPodAutoscaler>,
     external: watch::Receiver<ExternalApi>,
     serves_cpu: watch::Receiver<bool>,

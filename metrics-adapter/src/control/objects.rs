@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::actuation::Actuator;
 use super::api_service::{self, ExternalApi, ServedAt};
+use super::claims::Claims;
 use super::hpa::{MANAGED_BY, MANAGED_BY_PLIMSOLL};
 use super::leadership::Leadership;
 use super::status::Subject;
@@ -81,6 +82,7 @@ impl Controller {
             client,
             clock,
             kinds: Kinds::default(),
+            claims: Claims::default(),
             hpas: store,
             external: external_told,
             serves_cpu: serves_cpu_told,
@@ -118,7 +120,13 @@ impl Controller {
             None => Api::all_with(client, &resource),
         };
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-        let mut list = List { context: &context, running: &mut running, tasks: &mut tasks, listed: None };
+        let mut list = List {
+            context: &context,
+            running: &mut running,
+            tasks: &mut tasks,
+            leaving: BTreeMap::new(),
+            listed: None,
+        };
         // Whose HPA is whose must be known before anything is written.
         let is_told = async {
             let _ = context.hpas.wait_until_ready().await;
@@ -177,6 +185,8 @@ struct List<'a> {
     context: &'a Arc<Context>,
     running: &'a mut BTreeMap<ObjectKey, Running>,
     tasks: &'a mut JoinSet<()>,
+    /// Those that were deleted and are leaving their workloads to others.
+    leaving: BTreeMap<ObjectKey, Running>,
     /// Those of a list that is being told.
     listed: Option<BTreeSet<ObjectKey>>,
 }
@@ -217,19 +227,23 @@ impl List<'_> {
         let (sender, receiver) = watch::channel(told);
         let (stopper, stop) = stop::channel();
         let workload = Workload::new(Arc::clone(self.context), key.clone());
-        self.tasks.spawn(workload.run(receiver, stop));
+        let before = self.leaving.remove(&key);
+        self.tasks.spawn(async move {
+            if let Some(before) = before {
+                // One of the same name: it must have left before this one begins.
+                before.told.closed().await;
+            }
+            workload.run(receiver, stop).await;
+        });
         self.running.insert(key, Running { told: sender, stopper });
     }
 
     fn is_gone(&mut self, key: &ObjectKey) {
-        if let Some(Running { told, stopper }) = self.running.remove(key) {
+        if let Some(running) = self.running.remove(key) {
             tracing::info!(object = %key, "deleted");
-            told.send_replace(Told::Deleted);
-            // It ends by itself when it has left the workload to others: dropping the stopper now would cut that short.
-            self.tasks.spawn(async move {
-                told.closed().await;
-                drop(stopper);
-            });
+            running.told.send_replace(Told::Deleted);
+            self.leaving.retain(|_, leaving| !leaving.told.is_closed());
+            self.leaving.insert(key.clone(), running);
         }
     }
 

@@ -4,6 +4,7 @@
 //! not with what people write into them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use futures::{Stream, StreamExt};
 use hyper::Uri;
@@ -71,7 +72,7 @@ pub(super) struct PodFacts {
     /// It was told to go, or has ended.
     pub(super) is_leaving: bool,
     /// Its address; none before it has one.
-    pub(super) ip: Option<std::net::IpAddr>,
+    pub(super) ip: Option<IpAddr>,
     /// It shares its node's network: its ports are the node's, and not looked at.
     pub(super) has_host_network: bool,
     /// The ports that its containers declare, by name.
@@ -192,7 +193,7 @@ impl Pods {
     pub(super) fn pages(&self, scrape: &Scrape) -> BTreeMap<String, Uri> {
         let url = |pod: &PodFacts| {
             let port = pod.ports.get(&scrape.port)?;
-            let address = std::net::SocketAddr::new(pod.ip?, *port);
+            let address = SocketAddr::new(pod.ip.filter(is_of_a_pod)?, *port);
             let path = scrape.path.strip_prefix('/').unwrap_or(&scrape.path);
             format!("http://{address}/{path}").parse().ok()
         };
@@ -219,6 +220,15 @@ impl Pods {
             )
         })
     }
+}
+
+/// Whether a pod can have this address. What clouds tell their nodes alone is at link-local ones.
+fn is_of_a_pod(ip: &IpAddr) -> bool {
+    let is_local_to_a_link = match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(is_local_to_a_link || ip.is_unspecified() || ip.is_multicast())
 }
 
 /// What a watch of pods tells.
@@ -288,5 +298,117 @@ impl Known {
             Event::Delete(pod) => drop(self.pods.remove(&pod.metadata.name?)),
         }
         (self.is_complete && self.listed.is_none()).then(|| Seen { pods: Pods(self.pods.clone()), started })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(name: &str, more: Value) -> SlimPod {
+        let mut pod = json!({
+            "metadata": {
+                "name": name,
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "labels": {"pod-template-hash": "one"},
+            },
+            "spec": {"containers": [
+                {"name": "app", "ports": [{"name": "metrics", "containerPort": 9090}],
+                 "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "1"}}},
+            ]},
+            "status": {
+                "phase": "Running",
+                "podIP": "10.1.2.3",
+                "conditions": [
+                    {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:02Z"},
+                    {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:20Z"},
+                ],
+            },
+        });
+        for (pointer, value) in more.as_object().unwrap() {
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            pod.pointer_mut(parent).unwrap()[field] = value.clone();
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn of(pods: Vec<SlimPod>) -> Pods {
+        let mut known = Known::default();
+        assert!(known.take(Event::Init).is_none());
+        for pod in pods {
+            assert!(known.take(Event::InitApply(pod)).is_none(), "a list is told when it is whole");
+        }
+        known.take(Event::InitDone).unwrap().pods
+    }
+
+    fn pages(pods: &Pods) -> Vec<String> {
+        pods.pages(&Scrape::default()).into_values().map(|url| url.to_string()).collect()
+    }
+
+    #[test]
+    fn a_ready_pod_is_read_at_its_own_address_and_declared_port() {
+        let pods = of(vec![pod("a", json!({}))]);
+        assert_eq!(pages(&pods), ["http://10.1.2.3:9090/metrics"]);
+        let v6 = of(vec![pod("a", json!({"/status/podIP": "fd00::1"}))]);
+        assert_eq!(pages(&v6), ["http://[fd00::1]:9090/metrics"]);
+        assert_eq!(pods.cpu().request, Some(Cores::saturating(0.5)));
+        assert_eq!(pods.cpu().limit, Some(Cores::saturating(1.0)));
+    }
+
+    #[test]
+    fn what_is_not_the_pods_own_is_not_read() {
+        for more in [
+            json!({"/spec/hostNetwork": true}),
+            json!({"/status/podIP": "169.254.169.254"}),
+            json!({"/status/podIP": "::ffff:169.254.169.254"}),
+            json!({"/status/podIP": "fe80::1"}),
+            json!({"/status/podIP": "0.0.0.0"}),
+            json!({"/status/podIP": "attacker.example"}),
+            json!({"/spec/containers": [{"ports": [{"name": "other", "containerPort": 9090}]}]}),
+            json!({"/metadata/deletionTimestamp": "2026-01-01T00:01:00Z"}),
+            json!({"/status/phase": "Succeeded"}),
+        ] {
+            assert!(pages(&of(vec![pod("a", more.clone())])).is_empty(), "{more}");
+        }
+    }
+
+    #[test]
+    fn pods_of_two_templates_are_a_rollout_until_the_old_ones_are_told_to_go() {
+        let old = pod("a", json!({}));
+        let new = pod("b", json!({"/metadata/labels": {"pod-template-hash": "two"}}));
+        let going = pod("a", json!({"/metadata/deletionTimestamp": "2026-01-01T00:01:00Z"}));
+        assert!(!of(vec![old.clone()]).are_updating());
+        assert!(of(vec![old, new.clone()]).are_updating());
+        assert!(!of(vec![going, new]).are_updating());
+    }
+
+    #[test]
+    fn a_container_that_asks_for_no_cpu_leaves_the_pods_unknown() {
+        let both = json!({"/spec/containers": [
+            {"resources": {"requests": {"cpu": "1"}}}, {"resources": {"requests": {"memory": "1Gi"}}}]});
+        assert_eq!(of(vec![pod("a", both)]).cpu().request, None);
+    }
+
+    #[test]
+    fn a_start_is_told_once_and_only_if_it_was_watched() {
+        let mut known = Known::default();
+        known.take(Event::Init);
+        known.take(Event::InitApply(pod("old", json!({}))));
+        assert!(known.take(Event::InitDone).unwrap().started.is_empty(), "it was ready before");
+        let waiting = pod("new", json!({"/status/conditions": []}));
+        let seen = known.take(Event::Apply(waiting)).unwrap();
+        assert_eq!((seen.pods.warming(), seen.started.len()), (1, 0));
+        let seen = known.take(Event::Apply(pod("new", json!({})))).unwrap();
+        let expected = StartUp {
+            total: Span::from_secs(20),
+            scheduled: Some(Span::from_secs(2)),
+            started: Some(Span::from_secs(18)),
+        };
+        assert_eq!(seen.started, [expected]);
+        assert!(known.take(Event::Apply(pod("new", json!({})))).unwrap().started.is_empty());
+        let seen = known.take(Event::Delete(pod("new", json!({})))).unwrap();
+        assert_eq!(seen.pods.ready(), ["old".to_owned()].into());
     }
 }

@@ -1,18 +1,23 @@
 //! The workload that an object scales: anything with a `scale` subresource.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, discovery};
 use plimsoll::spec::ScaleTargetRef;
-use tokio::sync::Mutex;
 
 /// Resources by kind, asked for once.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kinds(Arc<Mutex<BTreeMap<(String, String), ApiResource>>>);
+
+impl Kinds {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<(String, String), ApiResource>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What a scale says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +115,10 @@ impl Target {
         reference: &ScaleTargetRef,
     ) -> Result<Self, TargetError> {
         let ScaleTargetRef { api_version, kind, .. } = reference;
-        let mut known = kinds.0.lock().await;
         let key = (api_version.clone(), kind.clone());
-        let resource = match known.get(&key) {
-            Some(resource) => resource.clone(),
+        let known = kinds.known().get(&key).cloned();
+        let resource = match known {
+            Some(resource) => resource,
             None => {
                 let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
                 let wanted = GroupVersionKind::gvk(group, version, kind);
@@ -123,7 +128,7 @@ impl Target {
                     kind: kind.clone(),
                     why: told(&error),
                 })?;
-                known.insert(key, resource.clone());
+                kinds.known().insert(key, resource.clone());
                 resource
             }
         };

@@ -2,13 +2,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use plimsoll::scale::StartUp;
-use plimsoll::spec::{Checked, Cpu, Load, ScaleTargetRef, Scrape, Source as SpecSource, Spec};
+use plimsoll::spec::{
+    Actuation, Checked, Cpu, Load, Mode, ScaleTargetRef, Scrape, Source as SpecSource, Spec,
+};
 use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -28,6 +31,9 @@ use crate::stop::{self, Stop, Stopper};
 
 /// How often an object is looked at whose spec says nothing of it, since it cannot be used.
 const IDLE: Span = Span::from_secs(15);
+
+/// Longest time for one look at everything: an API server that does not answer holds up nothing for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An object as the watch last told it.
 #[derive(Debug, Clone)]
@@ -121,7 +127,13 @@ impl Workload {
             loop {
                 let object = told.borrow_and_update().clone();
                 let interval = match object {
-                    Told::Is(object) => self.round(&object).await,
+                    Told::Is(object) => match tokio::time::timeout(PATIENCE, self.round(&object)).await {
+                        Ok(interval) => interval,
+                        Err(_) => {
+                            tracing::warn!(object = %self.key, "the API server does not answer");
+                            Span::ZERO
+                        }
+                    },
                     Told::Unreadable { subject, why } => {
                         self.end_engine().await;
                         self.tell_invalid(&subject, &why).await;
@@ -177,8 +189,9 @@ impl Workload {
         let cell = self.context.board.cell(&self.key);
         let decision = cell.latest().clone();
         let decision = decision.as_deref();
+        let rival = self.rival(object);
         let actuated = match &scale {
-            Ok((target, scale)) => {
+            Ok((target, scale)) if rival.is_none() => {
                 let hpas = self.context.hpas(&self.key.namespace);
                 let external = self.context.external.borrow().clone();
                 let asks_for_cpu = self.pods.pods.as_ref().is_some_and(|pods| pods.cpu().request.is_some());
@@ -186,6 +199,13 @@ impl Workload {
                 let around = Surroundings { hpas: &hpas, external: &external, has_cpu };
                 self.actuator.act(object, &around, target, scale, decision, now).await
             }
+            Ok(_) => Actuated::trouble_because(
+                "TargetHasOtherObject",
+                format!(
+                    "the older LoadAwareAutoscaler {} scales the same workload: delete one of the two",
+                    rival.map(|rival| rival.name).unwrap_or_default()
+                ),
+            ),
             Err(_) => Actuated::Nothing,
         };
         let unreadable = match (&self.running, &self.pods.pods) {
@@ -205,6 +225,16 @@ impl Workload {
         let status = status::of(decision, spec.mode, current, &actuated);
         self.tell(&object.into(), status, findings, now).await;
         interval
+    }
+
+    /// The older object that scales the same workload, if there is one.
+    fn rival(&self, object: &LoadAwareAutoscaler) -> Option<ObjectKey> {
+        let (claims, spec) = (&self.context.claims, &object.spec.0);
+        if spec.mode == Mode::Observe || spec.actuation == Actuation::None {
+            claims.let_go(&self.key);
+            return None;
+        }
+        claims.claim(&self.key, &spec.scale_target_ref, object.metadata.creation_timestamp.as_ref())
     }
 
     /// The scale, and the watch of the pods that it selects.
@@ -346,6 +376,7 @@ impl Workload {
         let on_delete = self.running.as_ref().map(|running| running.spec.on_delete).unwrap_or_default();
         self.end_engine().await;
         self.context.board.remove(&self.key);
+        self.context.claims.let_go(&self.key);
         let hpas: Vec<Arc<HorizontalPodAutoscaler>> = self.context.hpas(&self.key.namespace);
         if let Err(trouble) = self.actuator.release(on_delete, &hpas).await {
             tracing::warn!(object = %self.key, ?trouble, "the HPA of a deleted object is left as it is");

@@ -21,6 +21,7 @@ pub(super) const TRIALS: &[Named] = &[
         takeover,
     ),
     ("an HPA that a person changed is left as it is", edited),
+    ("of two objects for one workload the older one acts, and one that is made anew at once works", rivals),
     ("external metrics of another adapter are left to it, and the scale can be written all the same", taken),
 ];
 
@@ -73,6 +74,37 @@ fn edited(program: &Path) -> Result<(), Failed> {
         // Two ways out: to undo it, or to say the same.
         scene.apply(&autoscaler(NAME, json!({"maxReplicas": 20}))).await;
         scene.until_condition("Ready", "True", "Deciding").await;
+    })
+}
+
+fn rivals(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 75.0, async |scene: &mut Scene| {
+        scene.start_adapter();
+        scene.apply(&autoscaler(NAME, json!({"actuation": "Scale"}))).await;
+        scene.until_replicas(8).await;
+        let mut second = autoscaler("second", json!({"actuation": "Scale", "minReplicas": 12}));
+        second.spec.0.scale_target_ref.name = NAME.to_owned();
+        // Ages are told in seconds.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        scene.apply(&second).await;
+        let told = async || {
+            let conditions = scene.status("second").await.conditions;
+            conditions
+                .into_iter()
+                .find(|c| c.type_ == "Ready" && c.reason == "TargetHasOtherObject")
+                .map(|c| c.message)
+        };
+        let message = scene.until("the younger one is told so", told).await;
+        assert!(message.contains(NAME), "{message}");
+        scene.pass_intervals(6, async || assert_eq!(scene.replicas(NAME).await, 8)).await;
+
+        let api: Api<LoadAwareAutoscaler> = Api::namespaced(scene.client.clone(), SHOP);
+        api.delete("second", &DeleteParams::default()).await.unwrap();
+        api.delete(NAME, &DeleteParams::default()).await.unwrap();
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        scene.until_condition("ScalingActive", "True", "HPAFollows").await;
+        scene.load.set(95.0);
+        scene.until_replicas(10).await;
     })
 }
 
