@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -84,7 +85,7 @@ fn agrees(program: &Path) -> Result<(), Failed> {
         hpa.spec.as_mut().unwrap().behavior = Some(serde_json::from_value(behavior.clone()).unwrap());
         scene.hpa_api().create(&PostParams::default(), &hpa).await.unwrap();
         let told = async || (script.syncs.lock().unwrap().len() > SYNCS).then_some(());
-        scene.until("so many syncs", told).await;
+        scene.until_within(Duration::from_secs(300), "so many syncs", told).await;
 
         let behavior: Behavior = serde_json::from_value(behavior).unwrap();
         let target = ValueTarget::AverageValue(Quantity::from_milli(5000));
