@@ -13,8 +13,10 @@ use tracing_subscriber::prelude::*;
 
 use crate::adapter::{Adapter, Listen};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Servers, ServersError};
+use crate::collect::prometheus::{Api, Endpoint, EndpointError};
+use crate::config::{Config, ConfigError, Servers, ServersError, Wishes, is_dns_name};
 use crate::record::{RecordError, Recorder};
+use crate::rules::{self, BoundsError};
 use crate::stop::{self, Stop};
 use crate::{demo, record, resource, run};
 
@@ -51,6 +53,8 @@ enum Command {
     Serve(Serve),
     /// Write what the pods of a workload tell to a file, for plimsoll-sim fit.
     Record(Record),
+    /// Write Prometheus recording rules, by which a metrics server counts the classes of requests and their MetricsQPS itself.
+    Rules(Rules),
     /// Show the whole loop on this machine: simulated pods, the real adapter, an HPA that follows it.
     Demo(Demo),
     /// Print the definition of the custom resource LoadAwareAutoscaler, to be applied to a cluster.
@@ -206,13 +210,48 @@ struct Record {
     force: bool,
 }
 
+#[derive(Debug, Parser)]
+struct Rules {
+    /// LoadAwareAutoscaler documents: the file that serve reads, or what kubectl get laa -A -o yaml writes. - is standard input.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// For whom they are written.
+    #[arg(long, value_enum, default_value_t = RuleFormat::RuleFile)]
+    format: RuleFormat,
+
+    /// What the PrometheusRules are called.
+    #[arg(long, default_value = "plimsoll", value_parser = resource_name, value_name = "NAME")]
+    name: String,
+
+    /// The server that will evaluate the rules, such as http://prometheus.monitoring:9090: class edges that are no bounds of the histograms
+    /// that it knows are refused. Without it they are not checked.
+    #[arg(long, value_name = "URL")]
+    bounds_from: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RuleFormat {
+    /// A file for Prometheus' rule_files.
+    RuleFile,
+    /// Custom resources for Prometheus' operator, one a namespace.
+    PrometheusRule,
+}
+
+fn resource_name(text: &str) -> Result<String, String> {
+    let is_name = is_dns_name(text, 253);
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| "lower-case letters, digits, '-' and '.' were expected".to_owned())
+}
+
 impl Args {
     /// Runs the command. 2 means that the input was wrong, 1 that something failed.
     pub fn run(self) -> ExitCode {
         let Self { log, log_format, command } = self;
         let usual = match command {
             Command::Run(_) | Command::Serve(_) | Command::Record(_) => LevelFilter::INFO,
-            Command::Demo(_) | Command::Crd => LevelFilter::WARN,
+            Command::Rules(_) | Command::Demo(_) | Command::Crd => LevelFilter::WARN,
         };
         start_logging(log.unwrap_or_else(|| Targets::new().with_default(usual)), log_format);
         let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started");
@@ -222,6 +261,7 @@ impl Args {
                     Command::Run(run) => run.run().await,
                     Command::Serve(serve) => serve.run().await,
                     Command::Record(record) => record.run().await,
+                    Command::Rules(rules) => tolerate_broken_pipe(rules.run().await),
                     Command::Demo(demo) => demo.run().await,
                     Command::Crd => tolerate_broken_pipe(print_definition()),
                 }
@@ -236,7 +276,8 @@ impl Args {
                     return ExitCode::from(2);
                 }
                 eprintln!("plimsoll-adapter: {error:#}");
-                let is_wrong = error.is::<ServersError>() || error.is::<RecordError>();
+                let is_wrong =
+                    error.is::<ServersError>() || error.is::<RecordError>() || error.is::<EndpointError>();
                 if is_wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
             }
         }
@@ -325,6 +366,30 @@ impl Record {
         Ok(())
     }
 }
+
+impl Rules {
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { config, format, name, bounds_from } = self;
+        let wishes = Wishes::read(&config)?;
+        let groups = rules::groups(&wishes)?;
+        if let Some(url) = bounds_from {
+            let endpoint = Endpoint::parse(&url).context("--bounds-from")?;
+            let api = Api::new(&endpoint, Clock::system(), PATIENCE);
+            rules::check_bounds(&wishes, &api).await.map_err(|error| match error {
+                BoundsError::Edges(error) => error.into(),
+                error @ BoundsError::Query { .. } => anyhow::Error::from(error),
+            })?;
+        }
+        let text = match format {
+            RuleFormat::RuleFile => rules::rule_file(&groups),
+            RuleFormat::PrometheusRule => rules::custom_resources(&groups, &name),
+        };
+        Ok(std::io::stdout().write_all(text.context("the rules")?.as_bytes())?)
+    }
+}
+
+/// Longest time that a metrics server is given for the bounds of one histogram.
+const PATIENCE: Span = Span::from_secs(10);
 
 /// Returns after so much time; without a duration never.
 async fn wait(clock: &Clock, duration: Option<Span>) {

@@ -9,7 +9,7 @@
 //!
 //! `collect` writes samples, `engine` turns them into decisions, the others only read the board. `adapter` is the one
 //! part that knows them all; `config` says what to watch where there is no cluster, `client` reads the API as an HPA
-//! does, `record` writes samples to a file, and `demo` is the whole loop on a laptop. Time comes from the one `clock`, the end from the one `stop`.
+//! does, `record` writes samples to a file, `rules` has a metrics server count by itself, and `demo` is the whole loop on a laptop. Time comes from the one `clock`, the end from the one `stop`.
 
 pub mod adapter;
 pub mod board;
@@ -25,5 +25,6 @@ pub mod external;
 pub mod ops;
 pub mod record;
 pub mod resource;
+pub mod rules;
 pub mod run;
 pub mod stop;

@@ -31,5 +31,6 @@ pub use native::{MAX_BUCKETS, NativeError};
 pub use page::{MAX_HISTOGRAMS, MAX_SERIES, PageError, Query};
 pub(crate) use past::Past;
 pub use promql::PodNames;
+pub(crate) use promql::{CpuOf, Workload};
 pub use protobuf::{Broken, BrokenFault, MAX_METRIC_BYTES};
 pub use queried::{PodsCpu, QueriedError, QueriedPods, ServerCollector};

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use plimsoll::load::Weights;
 use plimsoll::spec::{Matcher, ScaleTargetRef, Series};
 use plimsoll::units::Span;
 
@@ -114,13 +115,24 @@ impl PodNames {
 }
 
 /// The selectors of one workload's series.
-pub(super) struct Workload<'a> {
+pub(crate) struct Workload<'a> {
     /// Where its pods are.
-    pub(super) namespace: &'a str,
+    pub(crate) namespace: &'a str,
     /// Which they are.
-    pub(super) pods: &'a PodNames,
+    pub(crate) pods: &'a PodNames,
     /// The window that rates are taken over.
-    pub(super) window: Span,
+    pub(crate) window: Span,
+}
+
+/// Whose counter tells a workload's CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CpuOf {
+    /// The kubelet's, of the pods' containers.
+    Containers,
+    /// The processes' own, on their pages.
+    Processes,
+    /// The kubelet's where there is one.
+    Either,
 }
 
 impl Workload<'_> {
@@ -128,11 +140,9 @@ impl Workload<'_> {
     /// histogram comes without the label [`PART`], since not every server can give it one.
     pub(super) fn load(&self, query: &Query) -> String {
         let Query { histogram, bucket, sum, matchers, in_flight, rejected, work, offered, label } = query;
-        let counts = |metric| self.rate(&self.requests(metric, matchers));
+        let counts = |metric| self.rate(&self.requests(metric, matchers, &[]));
         let shown = |metric, le| self.rate(&self.series(metric, matchers, le));
         let up = format!("max by (pod) ({})", self.series("up", &BTreeMap::new(), &[]));
-        let cpu =
-            |metric, of: &[String]| format!("sum({})", self.rate(&self.series(metric, &BTreeMap::new(), of)));
         let part = |part: Part, question: String| {
             format!(r#"label_replace({question}, "{PART}", "{}", "", "")"#, part.name())
         };
@@ -152,7 +162,7 @@ impl Workload<'_> {
             ),
             part(Part::Up, format!("count({up} == 1)")),
             part(Part::Down, format!("count({up} == 0)")),
-            part(Part::Cpu, format!("(sum({}) or {})", self.rate(&self.containers()), cpu(CPU, &[]))),
+            part(Part::Cpu, format!("({})", self.cores(CpuOf::Either))),
         ];
         if let Some(series) = in_flight {
             let change = |selector: &str| format!("delta({selector}[{}])", self.seconds());
@@ -174,9 +184,48 @@ impl Workload<'_> {
     }
 
     /// Rates of the requests up to each bound, by `le` and the label that tells classes apart: what is asked of the past.
-    pub(super) fn past(&self, query: &Query) -> String {
+    pub(crate) fn past(&self, query: &Query) -> String {
         let label = query.label.as_deref().map(|label| format!(", {}", name(label))).unwrap_or_default();
-        format!("sum by (le{label}) ({})", self.rate(&self.requests(&query.bucket, &query.matchers)))
+        format!("sum by (le{label}) ({})", self.rate(&self.requests(&query.bucket, &query.matchers, &[])))
+    }
+
+    /// How many series show each bound, by `le`.
+    pub(crate) fn bounds(&self, query: &Query) -> String {
+        format!("count by (le) ({})", self.requests(&query.bucket, &query.matchers, &[]))
+    }
+
+    /// MetricsQPS as it is counted: each request by the weight of its class, and the work that comes with them. A request weighs what the
+    /// last class does, but for each edge that it does not exceed. Nothing where an edge is no bound of the histogram.
+    pub(crate) fn metricsqps(&self, query: &Query, weights: &Weights) -> String {
+        let edges = weights.classes().edges().as_slice();
+        let (classes, of_work) = weights.weights().split_at(weights.classes().requests());
+        let up_to =
+            |le: String| format!("sum({})", self.rate(&self.requests(&query.bucket, &query.matchers, &[le])));
+        let last = classes.last().copied().unwrap_or_default();
+        let mut sum = format!("{last} * {}", up_to(equals("le", "+Inf")));
+        for (edge, pair) in edges.iter().zip(classes.windows(2)) {
+            let less = pair[1] - pair[0];
+            if less != 0.0 {
+                let sign = if less > 0.0 { '-' } else { '+' };
+                let up_to = up_to(matcher("le", "=~", &spellings(*edge)));
+                sum += &format!("\n{sign} {} * {up_to}", less.abs());
+            }
+        }
+        if let (Some(series), [weight, ..]) = (&query.work, of_work) {
+            sum += &format!("\n+ {weight} * {}", self.sum(series, |selector| self.rate(selector)));
+        }
+        sum
+    }
+
+    /// The CPU of all pods, in cores.
+    pub(crate) fn cores(&self, of: CpuOf) -> String {
+        let sum = |selector: &str| format!("sum({})", self.rate(selector));
+        let processes = self.series(CPU, &BTreeMap::new(), &[]);
+        match of {
+            CpuOf::Containers => sum(&self.containers()),
+            CpuOf::Processes => sum(&processes),
+            CpuOf::Either => format!("{} or {}", sum(&self.containers()), sum(&processes)),
+        }
     }
 
     /// The CPU of each pod, by `pod`.
@@ -209,10 +258,10 @@ impl Workload<'_> {
     }
 
     /// The series that count as requests: neither probes nor what the user leaves out.
-    fn requests(&self, metric: &str, matchers: &BTreeMap<String, Matcher>) -> String {
+    fn requests(&self, metric: &str, matchers: &BTreeMap<String, Matcher>, more: &[String]) -> String {
         let unnamed = ROUTE_LABELS.into_iter().filter(|label| !matchers.contains_key(*label));
-        let no_probes: Vec<String> = unnamed.map(|label| matcher(label, "!~", &any_of(PROBES))).collect();
-        self.series(metric, matchers, &no_probes)
+        let no_probes = unnamed.map(|label| matcher(label, "!~", &any_of(PROBES)));
+        self.series(metric, matchers, &no_probes.chain(more.iter().cloned()).collect::<Vec<_>>())
     }
 
     fn series(&self, metric: &str, matchers: &BTreeMap<String, Matcher>, more: &[String]) -> String {
@@ -270,7 +319,24 @@ fn any_of<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
     values.join("|")
 }
 
-/// As a string of PromQL.
+/// A regular expression that matches a bound however a library writes it: 1 and 1.0, 0.00005 and 5e-05 and 5.0E-5.
+fn spellings(bound: f64) -> String {
+    let digits = |text: &str| match text.split_once('.') {
+        Some((whole, fraction)) => format!("{whole}\\.{fraction}0*"),
+        None => format!("{text}(\\.0*)?"),
+    };
+    let plain = digits(&bound.to_string());
+    let scientific = format!("{bound:e}");
+    match scientific.split_once('e') {
+        Some((mantissa, power)) if !(-3..7).contains(&power.parse().unwrap_or(0)) => {
+            let (sign, power) = power.strip_prefix('-').map_or((r"\+?", power), |power| ("-", power));
+            format!("{plain}|{}[eE]{sign}0*{power}", digits(mantissa))
+        }
+        _ => plain,
+    }
+}
+
+/// As a string of PromQL, in one line and of characters that every format of text keeps.
 fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -279,6 +345,12 @@ fn quote(text: &str) -> String {
             '\\' => quoted.push_str("\\\\"),
             '"' => quoted.push_str("\\\""),
             '\n' => quoted.push_str("\\n"),
+            // Formats around PromQL end lines at some of these, and refuse others.
+            _ if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') =>
+            {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
             _ => quoted.push(c),
         }
     }

@@ -1,4 +1,5 @@
-//! One YAML document of a file: its typed content, and in which line each field stands.
+//! One YAML document of a file: its typed content, and in which line each field stands. Each item of a list, as kubectl writes
+//! them, is a document of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,13 +10,22 @@ use serde_saphyr::Spanned;
 
 use super::Problem;
 
-/// One document. Its text is padded, so that its lines have the numbers that they have in the file.
+/// One document.
+#[derive(Debug)]
 pub(super) struct Document {
-    text: String,
+    content: Content,
     fields: Spanned<Field>,
 }
 
-/// Splits a stream of documents; empty ones are passed over.
+#[derive(Debug)]
+enum Content {
+    /// The document's own text, padded so that its lines have the numbers that they have in the file.
+    Text(String),
+    /// An item of a list.
+    Item(serde_json::Value),
+}
+
+/// Splits a stream of documents; empty ones are passed over, and lists are taken apart.
 pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
     let mut texts = vec![String::new()];
     for (number, line) in text.lines().enumerate() {
@@ -31,33 +41,73 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
     }
     let is_blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
     let texts = texts.into_iter().filter(|text| !text.lines().all(is_blank));
-    texts.map(Document::new).collect()
+    let mut documents = Vec::new();
+    for text in texts {
+        documents.extend(Document::new(text)?.items()?);
+    }
+    Ok(documents)
+}
+
+/// What kubectl writes of several objects.
+#[derive(Deserialize)]
+struct List {
+    items: Vec<serde_json::Value>,
 }
 
 impl Document {
     fn new(text: String) -> Result<Self, Problem> {
         let fields = serde_saphyr::from_str(&text).map_err(|error| unreadable(&error))?;
-        Ok(Self { text, fields })
+        Ok(Self { content: Content::Text(text), fields })
+    }
+
+    /// The items of a list; of all else the document itself.
+    fn items(self) -> Result<Vec<Self>, Problem> {
+        #[derive(Deserialize)]
+        struct Kind {
+            kind: Option<String>,
+        }
+
+        // What is no list is judged later, and in other words.
+        let is_list = self.header().is_ok_and(|Kind { kind }| kind.as_deref() == Some("List"));
+        let (Content::Text(text), true) = (&self.content, is_list) else { return Ok(vec![self]) };
+        let List { items } = serde_saphyr::from_str(text).map_err(|error| unreadable(&error))?;
+        let Field::Map(mut fields) = self.fields.value else { return Ok(Vec::new()) };
+        let Some((_, Spanned { value: Field::List(fields), .. })) = fields.remove("items") else {
+            return Ok(Vec::new());
+        };
+        let item = |(value, fields)| Self { content: Content::Item(value), fields };
+        Ok(items.into_iter().zip(fields).map(item).collect())
     }
 
     /// The content as a `T`. Fields that `T` does not know are problems: they are most often misspelt.
     pub(super) fn typed<T: DeserializeOwned>(&self) -> Result<T, Vec<Problem>> {
         let mut unknown = Vec::new();
+        let note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string().replace(".?", ""));
         let mut track = serde_path_to_error::Track::new();
-        let typed = serde_saphyr::with_deserializer_from_str(&self.text, |deserializer| {
-            let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-            serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string().replace(".?", "")))
-        });
-        // Which kind of document this is was read before.
-        unknown.retain(|field| field != "apiVersion" && field != "kind");
+        let typed = match &self.content {
+            Content::Text(text) => serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+                serde_ignored::deserialize(
+                    serde_path_to_error::Deserializer::new(deserializer, &mut track),
+                    note,
+                )
+            })
+            .map_err(|error| unreadable(&error)),
+            Content::Item(value) => {
+                serde_ignored::deserialize(serde_path_to_error::Deserializer::new(value, &mut track), note)
+                    .map_err(|error| Problem { line: None, message: error.to_string() })
+            }
+        };
+        // Which kind of document this is was read before, and nobody writes a status.
+        unknown.retain(|field| field != "apiVersion" && field != "kind" && !field.starts_with("status."));
         let mut problems: Vec<Problem> =
             unknown.iter().map(|field| self.problem(field, "there is no such field")).collect();
         match typed {
             Ok(typed) if problems.is_empty() => return Ok(typed),
             Ok(_) => {}
-            Err(error) => {
-                let Problem { line, message } = unreadable(&error);
-                problems.push(Problem { line, message: format!("{}: {message}", track.path()) });
+            Err(Problem { line, message }) => {
+                let field = track.path().to_string();
+                let line = line.unwrap_or_else(|| self.line(&field));
+                problems.push(Problem { line: Some(line), message: format!("{field}: {message}") });
             }
         }
         Err(problems)
@@ -65,7 +115,10 @@ impl Document {
 
     /// As much of the content as a `T` asks for.
     pub(super) fn header<T: DeserializeOwned>(&self) -> Result<T, Vec<Problem>> {
-        serde_saphyr::from_str(&self.text).map_err(|error| vec![unreadable(&error)])
+        match &self.content {
+            Content::Text(text) => serde_saphyr::from_str(text).map_err(|error| vec![unreadable(&error)]),
+            Content::Item(value) => T::deserialize(value).map_err(|error| vec![self.problem("kind", error)]),
+        }
     }
 
     /// Something that is wrong with a field, given as a path such as `spec.load.histogram` or `spec.targets.0`.
@@ -102,6 +155,7 @@ fn unreadable(error: &serde_saphyr::Error) -> Problem {
 }
 
 /// A field's inner fields, each with its line.
+#[derive(Debug)]
 enum Field {
     Map(BTreeMap<String, (u64, Spanned<Field>)>),
     List(Vec<Spanned<Field>>),

@@ -8,6 +8,7 @@
 mod document;
 mod servers;
 mod targets;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::resource::LoadAwareAutoscaler;
 use document::{Document, documents};
 pub use servers::{Servers, ServersError};
 use targets::{Known, StaticTargets, known};
+pub use wishes::{Wish, Wishes};
 
 /// Largest file: some ten thousand objects.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -112,7 +114,7 @@ pub struct ConfigError {
 
 /// One thing that is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Problem {
+pub(crate) struct Problem {
     /// From 1; none for the file as a whole.
     line: Option<u64>,
     message: String,
@@ -164,10 +166,13 @@ impl Config {
 }
 
 fn read_limited(path: &Path) -> Result<String, Problem> {
+    read_to_limit(|| File::open(path))
+}
+
+fn read_to_limit<R: Read>(open: impl FnOnce() -> std::io::Result<R>) -> Result<String, Problem> {
     let failed = |error: std::io::Error| Problem::with_file(format!("cannot be read: {error}"));
     let mut text = String::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    open().map_err(failed)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(Problem::with_file(format!("has more than {MAX_FILE_BYTES} bytes")));
     }
@@ -206,30 +211,14 @@ struct Found {
 
 impl Found {
     fn add(&mut self, document: Document) -> Result<(), Vec<Problem>> {
-        let header: Header = document.header()?;
-        let version = LoadAwareAutoscaler::api_version(&());
-        let wrong = |field: &str, expected: &str, given: Option<&str>| {
-            let given = given.map_or("nothing".to_owned(), |given| format!("{given:?}"));
-            Err(vec![document.problem(field, format!("{expected} was expected, {given} found"))])
-        };
-        if header.api_version.as_deref() != Some(&version) {
-            return wrong("apiVersion", &version, header.api_version.as_deref());
-        }
-        match header.kind.as_deref() {
-            Some("LoadAwareAutoscaler") => self.add_autoscaler(document),
-            Some("StaticTargets") => self.add_targets(document),
-            kind => wrong("kind", "LoadAwareAutoscaler or StaticTargets", kind),
+        match kind(&document)? {
+            Kind::LoadAwareAutoscaler => self.add_autoscaler(document),
+            Kind::StaticTargets => self.add_targets(document),
         }
     }
 
     fn add_autoscaler(&mut self, document: Document) -> Result<(), Vec<Problem>> {
-        let object: LoadAwareAutoscaler = document.typed()?;
-        let key = key(&document, object.metadata.name.unwrap_or_default(), object.metadata.namespace)?;
-        let spec = object.spec.0;
-        let checked = spec.check().map_err(|invalid| {
-            let problem = |v: &plimsoll::spec::Violation| document.problem(&v.field, &v.message);
-            invalid.0.iter().map(problem).collect::<Vec<_>>()
-        })?;
+        let (key, Wish { spec, checked, document }) = wishes::wish(document)?;
         if let Some(problem) = acts(&document, &spec) {
             return Err(vec![problem]);
         }
@@ -303,6 +292,29 @@ impl Found {
     }
 }
 
+/// Which of the two kinds a document is of.
+enum Kind {
+    LoadAwareAutoscaler,
+    StaticTargets,
+}
+
+fn kind(document: &Document) -> Result<Kind, Vec<Problem>> {
+    let header: Header = document.header()?;
+    let version = LoadAwareAutoscaler::api_version(&());
+    let wrong = |field: &str, expected: &str, given: Option<&str>| {
+        let given = given.map_or("nothing".to_owned(), |given| format!("{given:?}"));
+        Err(vec![document.problem(field, format!("{expected} was expected, {given} found"))])
+    };
+    if header.api_version.as_deref() != Some(&version) {
+        return wrong("apiVersion", &version, header.api_version.as_deref());
+    }
+    match header.kind.as_deref() {
+        Some("LoadAwareAutoscaler") => Ok(Kind::LoadAwareAutoscaler),
+        Some("StaticTargets") => Ok(Kind::StaticTargets),
+        kind => wrong("kind", "LoadAwareAutoscaler or StaticTargets", kind),
+    }
+}
+
 /// What a spec asks for that takes a cluster: from a file the metrics are served, and nobody acts.
 fn acts(document: &Document, spec: &Spec) -> Option<Problem> {
     if spec.actuation == Actuation::Scale {
@@ -331,7 +343,8 @@ fn key(document: &Document, name: String, namespace: Option<String>) -> Result<O
     if problems.is_empty() { Ok(ObjectKey { namespace, name }) } else { Err(problems) }
 }
 
-fn is_dns_name(name: &str, longest: usize) -> bool {
+/// Whether this may be the name of an object in a cluster.
+pub(crate) fn is_dns_name(name: &str, longest: usize) -> bool {
     let is_alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = name.as_bytes();
     name.len() <= longest
