@@ -10,8 +10,11 @@ mod control_plane;
 mod cpu;
 mod kubelet;
 mod load;
+#[path = "../support/manifest.rs"]
+mod manifest;
 mod objects;
 mod process;
+mod rights;
 mod scene;
 mod trials;
 

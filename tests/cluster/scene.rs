@@ -73,6 +73,19 @@ where
     play_at(QUICK, program, replicas, rate, trial)
 }
 
+/// The same in a cluster in which nothing is installed yet.
+pub(crate) fn play_bare<F>(
+    program: &Path,
+    replicas: u32,
+    rate: f64,
+    trial: F,
+) -> Result<(), libtest_mimic::Failed>
+where
+    F: AsyncFnOnce(&mut Scene),
+{
+    set(QUICK, program, replicas, rate, trial)
+}
+
 /// The same, as fast as `pace`.
 pub(crate) fn play_at<F>(
     pace: Pace,
@@ -84,6 +97,16 @@ pub(crate) fn play_at<F>(
 where
     F: AsyncFnOnce(&mut Scene),
 {
+    set(pace, program, replicas, rate, async |scene: &mut Scene| {
+        objects::install(&scene.client, scene.api.port()).await;
+        trial(scene).await;
+    })
+}
+
+fn set<F>(pace: Pace, program: &Path, replicas: u32, rate: f64, trial: F) -> Result<(), libtest_mimic::Failed>
+where
+    F: AsyncFnOnce(&mut Scene),
+{
     let plane = ControlPlane::start(program, pace.sync_period);
     let runtime = Runtime::new()?;
     runtime.block_on(async {
@@ -92,7 +115,6 @@ where
         let load = Load::new(clock.clone(), rate);
         let kubelet = Kubelet::start(&client, START_UP, [(NAME.to_owned(), load.clone())].into());
         let api = free_address();
-        objects::install(&client, api.port()).await;
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), SHOP);
         let workload = objects::deployment(NAME, replicas, free_address().port());
         deployments.create(&PostParams::default(), &workload).await.unwrap();
@@ -136,8 +158,13 @@ impl Scene {
     }
 
     pub(crate) fn start_adapter_with(&mut self, options: Options) {
+        self.start_adapter_as(options, self.client.clone());
+    }
+
+    /// Starts it with a client of its own, which may do less than an administrator's.
+    pub(crate) fn start_adapter_as(&mut self, options: Options, client: Client) {
         let (stopper, stop) = stop::channel();
-        let running = tokio::spawn(run::run(options, self.client.clone(), self.clock.clone(), stop));
+        let running = tokio::spawn(run::run(options, client, self.clock.clone(), stop));
         self.adapter = Some(Adapter { stopper, running });
     }
 

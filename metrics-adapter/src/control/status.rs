@@ -38,14 +38,15 @@ pub(super) struct Subject {
 
 impl Subject {
     fn reference(&self) -> ObjectReference {
-        let ObjectMeta { name, namespace, uid, resource_version, .. } = self.metadata.clone();
+        let ObjectMeta { name, namespace, uid, .. } = self.metadata.clone();
         ObjectReference {
             api_version: Some(LoadAwareAutoscaler::api_version(&()).into_owned()),
             kind: Some(LoadAwareAutoscaler::kind(&()).into_owned()),
             name,
             namespace,
             uid,
-            resource_version,
+            // Each write of the status makes another version: events of the same change would never be counted together.
+            resource_version: None,
             field_path: None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod fleet;
 mod following;
+mod installed;
 mod leading;
 mod model;
 mod modes;
@@ -17,6 +18,7 @@ use crate::Named;
 pub(crate) fn all() -> Vec<Named> {
     [
         following::TRIALS,
+        installed::TRIALS,
         leading::TRIALS,
         model::TRIALS,
         modes::TRIALS,
