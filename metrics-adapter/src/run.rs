@@ -1,5 +1,6 @@
 //! The adapter in a cluster: it answers the API server, and while it leads, it measures, decides and acts.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,9 @@ const LEASE: &str = "plimsoll-adapter";
 
 /// Time for the API server to answer one question at the start.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time between two tries to mark the adapter's own pod.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// How the adapter works in a cluster.
 #[derive(Debug, Clone)]
@@ -99,7 +103,10 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
     let lead = async {
         if !options.elects {
             let controller = Controller::new(client, parts, Leadership::alone(), scope);
-            controller.run(controller_stop).await;
+            tokio::select! {
+                () = controller.run(controller_stop) => {}
+                never = me.stay_marked() => match never {},
+            }
             return Ok(());
         }
         let identity = options.pod.clone().unwrap_or_else(|| format!("process-{}", std::process::id()));
@@ -110,12 +117,13 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
             () = candidate.win() => {}
             () = to_stand_by.told() => return Ok(()),
         }
-        me.mark(true).await;
         let controller = Controller::new(client, parts, leadership, scope);
         let mut working = tokio::spawn(controller.run(controller_stop));
         let is_lost = tokio::select! {
             ended = &mut working => { ended?; false }
             () = candidate.keep() => true,
+            // Until it is marked the Service selects nobody, and every HPA holds.
+            never = me.stay_marked() => match never {},
         };
         if is_lost {
             // What is under way sees that nothing may be written any more.
@@ -176,14 +184,27 @@ struct Me {
 }
 
 impl Me {
-    /// Says of itself whether it leads. What it cannot say is logged: the Service then selects nobody, or the one before.
-    async fn mark(&self, leads: bool) {
-        let Some(pod) = &self.pod else { return };
+    /// Says of itself that it leads, again until it is taken.
+    async fn stay_marked(&self) -> Infallible {
+        while !self.mark(true).await {
+            tokio::time::sleep(RETRY).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Says of itself whether it leads. Whether that was taken.
+    async fn mark(&self, leads: bool) -> bool {
+        let Some(pod) = &self.pod else { return true };
         let role = leads.then_some("leader");
         let patch = json!({ "metadata": { "labels": { ROLE: role } } });
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        if let Err(error) = self.api.patch_metadata(pod, &params, &Patch::Merge(patch)).await {
-            tracing::warn!(pod, %error, "the adapter's own pod cannot be marked");
+        let patch = Patch::Merge(patch);
+        let marking = self.api.patch_metadata(pod, &params, &patch);
+        match tokio::time::timeout(PATIENCE, marking).await {
+            Ok(Ok(_)) => return true,
+            Ok(Err(error)) => tracing::warn!(pod, %error, "the adapter's own pod cannot be marked"),
+            Err(_) => tracing::warn!(pod, "the adapter's own pod cannot be marked: no answer"),
         }
+        false
     }
 }
