@@ -253,7 +253,9 @@ impl Args {
             Command::Run(_) | Command::Serve(_) | Command::Record(_) => LevelFilter::INFO,
             Command::Rules(_) | Command::Demo(_) | Command::Crd => LevelFilter::WARN,
         };
-        start_logging(log.unwrap_or_else(|| Targets::new().with_default(usual)), log_format);
+        // What the library for the cluster's API says of each try is said once more by whoever tried.
+        let usual = Targets::new().with_default(usual).with_target("kube_client", LevelFilter::OFF);
+        start_logging(log.unwrap_or(usual), log_format);
         let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started");
         let result = runtime.and_then(|runtime| {
             runtime.block_on(async {

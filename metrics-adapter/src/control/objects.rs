@@ -135,11 +135,20 @@ impl Controller {
             () = is_told => {}
             () = stop.told() => return,
         }
+        let mut is_interrupted = false;
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(Ok(event)) => list.take(event),
-                    Some(Err(error)) => tracing::warn!(%error, "the watch of LoadAwareAutoscalers is interrupted"),
+                    Some(Ok(event)) => {
+                        is_interrupted = false;
+                        list.take(event);
+                    }
+                    Some(Err(error)) if !std::mem::replace(&mut is_interrupted, true) => tracing::warn!(
+                        %error,
+                        "the watch of LoadAwareAutoscalers is interrupted and is tried again; if the cluster does not know \
+                         them: plimsoll-adapter crd | kubectl apply --server-side -f -"
+                    ),
+                    Some(Err(_)) => {}
                     None => break,
                 },
                 ended = list.tasks.join_next(), if !list.tasks.is_empty() => {
