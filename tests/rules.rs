@@ -80,8 +80,8 @@ fn checked(prometheus: &Path) -> Result<(), Failed> {
 
 fn recorded(prometheus: &Path) -> Result<(), Failed> {
     let server = Prometheus::start_with_past(&prometheus.to_owned(), &past());
-    let rules: Value = serde_saphyr::from_str(&rules(OBJECT, &[])?)?;
-    let value = |record: &str| {
+    let value_of = |object: &str, record: &str| {
+        let rules: Value = serde_saphyr::from_str(&rules(object, &[]).unwrap()).unwrap();
         let rules = rules["groups"][0]["rules"].as_array().unwrap();
         let rule = rules.iter().find(|rule| rule["record"] == record).unwrap();
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -91,12 +91,15 @@ fn recorded(prometheus: &Path) -> Result<(), Failed> {
         let answer: Value = serde_json::from_str(&body).unwrap();
         answer["data"]["result"].as_array().unwrap().clone()
     };
+    let value = |record: &str| value_of(OBJECT, record);
     let number = |series: &Value| series["value"][1].as_str().unwrap().parse::<f64>().unwrap();
     let is_near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.02;
 
     // Of two pods: 8 fast ones, 3 slower ones, 1 slow one a second each.
     let load = number(&value("plimsoll:metricsqps")[0]);
     assert!(is_near(load, 2.0 * (8.0 + 3.0 * 4.0 + 10.0)), "{load}");
+    let elsewhere = OBJECT.replace("[0.1, 0.5]", "[0.1, 0.3]");
+    assert!(value_of(&elsewhere, "plimsoll:metricsqps").is_empty(), "what cannot be counted has no value");
     let cores = number(&value("plimsoll:cpu_cores")[0]);
     assert!(is_near(cores, 2.0 * CORES), "{cores}");
     for series in value("plimsoll:request_rate") {
