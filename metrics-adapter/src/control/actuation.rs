@@ -66,8 +66,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) hpas: &'a [Arc<HorizontalPodAutoscaler>],
     /// Who answers external metrics.
     pub(super) external: &'a ExternalApi,
-    /// The cluster serves CPU usage, and all containers of the workload ask for CPU.
-    pub(super) has_cpu: bool,
+    /// The cluster serves CPU usage, and all containers of the workload ask for CPU; none while that is not known.
+    pub(super) has_cpu: Option<bool>,
 }
 
 /// Acts for one object.
@@ -154,7 +154,9 @@ impl Actuator {
                 format!("there is an HPA {name} for another workload: rename it, or this object"),
             ));
         }
-        let shape = Shape { has_cpu: around.has_cpu };
+        // What is not known yet, as after a start, takes no HPA's safety net away.
+        let has_it = existing.is_some_and(|(hpa, _)| hpa::goes_by_cpu(hpa));
+        let shape = Shape { has_cpu: around.has_cpu.unwrap_or(has_it) };
         let owner = kube::Resource::controller_owner_ref(object, &());
         let mut wanted = hpa::wanted(&name, key, spec, shape, owner);
         let is_taken_over = existing.is_some_and(|(_, whose)| whose == Whose::Offered);

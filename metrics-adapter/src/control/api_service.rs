@@ -210,14 +210,14 @@ async fn refresh(api: &Api<APIService>, ours: &ServedAt, there: &APIService) -> 
 }
 
 /// Watches whether the cluster serves pods' CPU. Returns never.
-pub(super) async fn watch_cpu(client: Client, state: watch::Sender<bool>) {
+pub(super) async fn watch_cpu(client: Client, state: watch::Sender<Option<bool>>) {
     let api: Api<APIService> = Api::all(client);
     let mut found = std::pin::pin!(watch_object(api, METRICS_API).default_backoff());
     while let Some(event) = found.next().await {
         let Ok(service) = event else { continue };
         let conditions = service.and_then(|service| service.status?.conditions).unwrap_or_default();
         let is_served = conditions.iter().any(|c| c.type_ == "Available" && c.status == "True");
-        state.send_if_modified(|before| std::mem::replace(before, is_served) != is_served);
+        state.send_if_modified(|before| before.replace(is_served) != Some(is_served));
     }
 }
 

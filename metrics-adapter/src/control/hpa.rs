@@ -162,6 +162,14 @@ pub(super) fn keeps_tolerance(hpa: &HorizontalPodAutoscaler) -> bool {
     })
 }
 
+/// Whether the CPU is one of the metrics that an HPA goes by.
+pub(super) fn goes_by_cpu(hpa: &HorizontalPodAutoscaler) -> bool {
+    let metrics = hpa.spec.as_ref().and_then(|spec| spec.metrics.as_ref());
+    let is_cpu =
+        |metric: &MetricSpec| metric.resource.as_ref().is_some_and(|resource| resource.name == "cpu");
+    metrics.is_some_and(|metrics| metrics.iter().any(is_cpu))
+}
+
 /// Whose an HPA is, as seen by one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
@@ -256,6 +264,8 @@ mod tests {
     fn cpu_that_cannot_be_measured_is_left_out() {
         let hpa = made(json!({}), Shape { has_cpu: false });
         assert_eq!(hpa["spec"]["metrics"].as_array().unwrap().len(), 1);
+        let made = |has_cpu| wanted("checkout", &key(), &spec(json!({})), Shape { has_cpu }, None);
+        assert!(goes_by_cpu(&made(true)) && !goes_by_cpu(&made(false)));
     }
 
     #[test]

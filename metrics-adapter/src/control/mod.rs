@@ -62,7 +62,7 @@ pub(crate) struct Context {
     claims: claims::Claims,
     hpas: Store<HorizontalPodAutoscaler>,
     external: watch::Receiver<ExternalApi>,
-    serves_cpu: watch::Receiver<bool>,
+    serves_cpu: watch::Receiver<Option<bool>>,
     recorder: Recorder,
     leadership: Leadership,
     scraper: Scraper,

@@ -52,7 +52,7 @@ pub struct Controller {
     context: Arc<Context>,
     scope: Scope,
     external: watch::Sender<ExternalApi>,
-    serves_cpu: watch::Sender<bool>,
+    serves_cpu: watch::Sender<Option<bool>>,
     hpas: reflector::store::Writer<HorizontalPodAutoscaler>,
     running: BTreeMap<ObjectKey, Running>,
     tasks: JoinSet<()>,
@@ -74,7 +74,7 @@ impl Controller {
     pub fn new(client: Client, parts: Parts, leadership: Leadership, scope: Scope) -> Self {
         let (store, hpas) = reflector::store();
         let (external, external_told) = watch::channel(ExternalApi::Unknown);
-        let (serves_cpu, serves_cpu_told) = watch::channel(false);
+        let (serves_cpu, serves_cpu_told) = watch::channel(None);
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let Parts { clock, scraper, board, readiness } = parts;
         let context = Context {

@@ -188,6 +188,11 @@ impl Pods {
         PodCpu { request: least(|pod| pod.cpu_request), limit: least(|pod| pod.cpu_limit) }
     }
 
+    /// Whether all containers ask for CPU; none while there are no pods to tell.
+    pub(super) fn ask_for_cpu(&self) -> Option<bool> {
+        self.staying().next().map(|_| self.cpu().request.is_some())
+    }
+
     /// The metrics page of each pod that takes requests, as far as it may be read: at the pod's own address and a port that it
     /// declares, never through its node's network.
     pub(super) fn pages(&self, scrape: &Scrape) -> BTreeMap<String, Uri> {
@@ -388,7 +393,10 @@ mod tests {
     fn a_container_that_asks_for_no_cpu_leaves_the_pods_unknown() {
         let both = json!({"/spec/containers": [
             {"resources": {"requests": {"cpu": "1"}}}, {"resources": {"requests": {"memory": "1Gi"}}}]});
-        assert_eq!(of(vec![pod("a", both)]).cpu().request, None);
+        let pods = of(vec![pod("a", both)]);
+        assert_eq!((pods.cpu().request, pods.ask_for_cpu()), (None, Some(false)));
+        assert_eq!(of(vec![pod("a", json!({}))]).ask_for_cpu(), Some(true));
+        assert_eq!(of(vec![]).ask_for_cpu(), None, "without pods nothing is known");
     }
 
     #[test]

@@ -194,8 +194,12 @@ impl Workload {
             Ok((target, scale)) if rival.is_none() => {
                 let hpas = self.context.hpas(&self.key.namespace);
                 let external = self.context.external.borrow().clone();
-                let asks_for_cpu = self.pods.pods.as_ref().is_some_and(|pods| pods.cpu().request.is_some());
-                let has_cpu = asks_for_cpu && *self.context.serves_cpu.borrow();
+                let asks_for_cpu = self.pods.pods.as_ref().and_then(Pods::ask_for_cpu);
+                let has_cpu = match (*self.context.serves_cpu.borrow(), asks_for_cpu) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                };
                 let around = Surroundings { hpas: &hpas, external: &external, has_cpu };
                 self.actuator.act(object, &around, target, scale, decision, now).await
             }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Api, DeleteParams};
 use libtest_mimic::Failed;
@@ -49,11 +50,23 @@ fn dead(program: &Path) -> Result<(), Failed> {
         scene.load.set(500.0);
         scene.until_replicas(12).await;
 
+        let hpas = scene.hpa_api();
+        let versions = async || hpas.get(NAME).await.unwrap().metadata.managed_fields;
+        let before = versions().await;
         scene.start_adapter();
         let available = async || (availability(scene).await? == "True").then_some(());
         scene.until("the API server says that it is back", available).await;
         scene.load.set(45.0);
         scene.until_replicas(5).await;
+        let spec_written = |fields: Option<Vec<_>>| {
+            let ours = |entry: &ManagedFieldsEntry| entry.operation.as_deref() == Some("Apply");
+            fields.into_iter().flatten().find(ours).and_then(|entry| entry.time)
+        };
+        assert_eq!(
+            spec_written(versions().await),
+            spec_written(before),
+            "a start writes an HPA that is right no more"
+        );
     })
 }
 
