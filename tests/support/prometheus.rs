@@ -40,16 +40,22 @@ impl Prometheus {
     /// Starts one with these entries in its `scrape_configs`, in which `SELF` stands for its own address.
     pub(crate) fn start_with(executable: &PathBuf, scrapes: &str) -> Self {
         // The port is free when it is chosen; should another process take it meanwhile, the next is tried.
-        (0..5).find_map(|_| Self::try_start(executable, scrapes, "")).expect("prometheus does not start")
+        (0..5).find_map(|_| Self::try_start(executable, scrapes, "", "")).expect("prometheus does not start")
     }
 
     /// Starts one that scrapes nothing and has this past, in the OpenMetrics format.
     pub(crate) fn start_with_past(executable: &PathBuf, past: &str) -> Self {
-        (0..5).find_map(|_| Self::try_start(executable, "", past)).expect("prometheus does not start")
+        Self::start_with_rules(executable, past, "")
     }
 
-    fn try_start(executable: &PathBuf, scrapes: &str, past: &str) -> Option<Self> {
+    /// Starts one that scrapes nothing, has this past, and evaluates the rules of this file. It records nothing before the past's end.
+    pub(crate) fn start_with_rules(executable: &PathBuf, past: &str, rules: &str) -> Self {
+        (0..5).find_map(|_| Self::try_start(executable, "", past, rules)).expect("prometheus does not start")
+    }
+
+    fn try_start(executable: &PathBuf, scrapes: &str, past: &str, rules: &str) -> Option<Self> {
         let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("rules.yml"), rules).unwrap();
         if !past.is_empty() {
             let file = scratch.path().join("past.om");
             std::fs::write(&file, past).unwrap();
@@ -65,8 +71,10 @@ impl Prometheus {
         let config = scratch.path().join("prometheus.yml");
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let scrapes = scrapes.replace("SELF", &address.to_string());
-        std::fs::write(&config, format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{scrapes}]\n"))
-            .unwrap();
+        let text = format!(
+            "global: {{scrape_interval: 1s}}\nrule_files: [rules.yml]\nscrape_configs: [{scrapes}]\n"
+        );
+        std::fs::write(&config, text).unwrap();
         let process = Command::new(executable)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", scratch.path().join("data").display()))

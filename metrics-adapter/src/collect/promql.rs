@@ -416,6 +416,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_is_matched_however_a_library_writes_it() {
+        assert_eq!(spellings(0.1), r"0\.10*");
+        assert_eq!(spellings(1.0), r"1(\.0*)?");
+        assert_eq!(spellings(2.5e-5), r"0\.0000250*|2\.50*[eE]-0*5");
+        assert_eq!(spellings(1e7), r"10000000(\.0*)?|1(\.0*)?[eE]\+?0*7");
+    }
+
+    #[test]
+    fn what_ends_a_line_anywhere_is_escaped() {
+        assert_eq!(quote("a\"\\\n\r\u{85}\u{2028}\u{feff}é"), r#""a\"\\\n\u000d\u0085\u2028\ufeffé""#);
+    }
+
+    #[test]
     fn nothing_that_a_user_writes_ends_a_selector() {
         let hostile = serde_json::json!({
             "histogram": "d{} or up{a=\"",
