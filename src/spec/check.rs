@@ -390,6 +390,22 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_would_lead_elsewhere_in_the_api_is_refused() {
+        for (field, value) in [
+            ("apiVersion", "autoscaling/v2/horizontalpodautoscalers?x="),
+            ("apiVersion", "../v1"),
+            ("apiVersion", "v1?watch=true"),
+            ("kind", "Deployment/x"),
+            ("name", "a/scale?"),
+            ("name", "a b"),
+        ] {
+            let refused = refused(&["scaleTargetRef", field], json!(value));
+            assert_eq!(refused, [format!("spec.scaleTargetRef.{field}")], "{value}");
+        }
+        assert!(refused(&["scaleTargetRef", "apiVersion"], json!("argoproj.io/v1alpha1")).is_empty());
+    }
+
+    #[test]
     fn the_least_that_a_user_writes_is_enough() {
         let spec: Spec = serde_json::from_value(minimal()).unwrap();
         let checked = spec.check().unwrap();

@@ -128,7 +128,9 @@ impl Actuator {
         }
         let done = match spec.actuation {
             Actuation::HPA if acts => self.keep_hpa(object, around).await,
-            Actuation::Scale if acts => self.write_scale(spec, around, target, scale, decision, now).await,
+            Actuation::Scale if acts => {
+                self.write_scale((spec, super::is_paused(object)), around, target, scale, decision, now).await
+            }
             _ => self.release(spec.on_delete, around.hpas).await.map(|()| Actuated::Nothing),
         };
         done.unwrap_or_else(|trouble| trouble)
@@ -158,12 +160,14 @@ impl Actuator {
         let has_it = existing.is_some_and(|(hpa, _)| hpa::goes_by_cpu(hpa));
         let shape = Shape { has_cpu: around.has_cpu.unwrap_or(has_it) };
         let owner = kube::Resource::controller_owner_ref(object, &());
-        let mut wanted = hpa::wanted(&name, key, spec, shape, owner);
         let is_taken_over = existing.is_some_and(|(_, whose)| whose == Whose::Offered);
         let original = existing.and_then(|(hpa, whose)| match whose {
             Whose::Own => hpa.annotations().get(hpa::ORIGINAL_SPEC).cloned(),
             _ => serde_json::to_string(hpa.spec.as_ref()?).ok(),
         });
+        // One that was somebody's before is given back, so it must not go with the object.
+        let owner = owner.filter(|_| original.is_none());
+        let mut wanted = hpa::wanted(&name, key, spec, shape, owner);
         if let Some(original) = original {
             wanted.annotations_mut().insert(hpa::ORIGINAL_SPEC.to_owned(), original);
         }
@@ -230,7 +234,7 @@ impl Actuator {
 
     async fn write_scale(
         &mut self,
-        spec: &Spec,
+        (spec, is_paused): (&Spec, bool),
         around: &Surroundings<'_>,
         target: &Target,
         scale: &ScaleFacts,
@@ -245,6 +249,10 @@ impl Actuator {
                 "somebody else writes the replicas again and again: nothing is written until they have left them alone for \
                  10 minutes",
             ));
+        }
+        // A decision that is older than the pause, or than what a person scaled since, would undo it.
+        if is_paused {
+            return Ok(Actuated::Written);
         }
         let follower = match &mut self.follower {
             Some(follower) if follower.is_for(spec) => follower,

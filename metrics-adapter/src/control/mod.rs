@@ -54,6 +54,11 @@ pub const MANAGER: &str = "plimsoll-adapter";
 /// On an object: the replicas stay as they are. Any value but "false" counts.
 pub const PAUSED: &str = "plimsoll.dev/paused";
 
+/// Whether a person has paused the object.
+fn is_paused(object: &crate::resource::LoadAwareAutoscaler) -> bool {
+    object.annotations().get(PAUSED).is_some_and(|value| value != "false")
+}
+
 /// What all objects share.
 pub(crate) struct Context {
     client: Client,

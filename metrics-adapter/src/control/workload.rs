@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 use plimsoll::scale::StartUp;
 use plimsoll::spec::{
     Actuation, Checked, Cpu, Load, Mode, ScaleTargetRef, Scrape, Source as SpecSource, Spec,
@@ -21,7 +20,7 @@ use super::conditions::{self, Facts, Finding};
 use super::pods::{self, Pods, Seen};
 use super::status::{self, StatusWriter, Subject};
 use super::target::{ScaleFacts, Target, TargetError};
-use super::{Context, PAUSED};
+use super::{Context, is_paused};
 use crate::board::ObjectKey;
 use crate::collect::{PodNames, QueriedPods, Query, Targets};
 use crate::config::Servers;
@@ -179,7 +178,7 @@ impl Workload {
         let interval = checked.interval;
         let scale = self.look_at_scale(spec).await;
         self.keep_engine(spec, checked, source).await;
-        let is_paused = object.annotations().get(PAUSED).is_some_and(|value| value != "false");
+        let is_paused = is_paused(object);
         let now = self.context.clock.now();
         let current = scale.as_ref().ok().map(|(_, scale)| scale.spec);
         self.feed(current);

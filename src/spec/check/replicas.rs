@@ -31,8 +31,14 @@ impl Spec {
             ("spec.scaleTargetRef.kind", &self.scale_target_ref.kind),
             ("spec.scaleTargetRef.name", &self.scale_target_ref.name),
         ] {
+            // They become parts of the API server's paths, under the adapter's own rights.
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+            let is_version = field.ends_with("apiVersion") && value.matches('/').count() <= 1;
             if value.is_empty() {
                 wrong.add(field, "must not be empty");
+            } else if !value.chars().all(|c| is_plain(c) || (c == '/' && is_version)) || value.contains("..")
+            {
+                wrong.add(field, "must be letters, digits, '-' and '.', such as apps/v1, Deployment and the workload's name");
             }
         }
     }
