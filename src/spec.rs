@@ -43,7 +43,7 @@ pub struct Spec {
     /// How far ahead to look, and how surely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
-    /// Times at which other bounds hold. At most 100.
+    /// Times at which other bounds hold. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub schedules: Vec<Schedule>,
@@ -70,20 +70,23 @@ fn one() -> u32 {
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTargetRef {
     /// Group and version, e.g. `apps/v1`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-z0-9]+$")
+    )]
     pub api_version: String,
     /// Kind, e.g. `Deployment`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z][-A-Za-z0-9]*$"))]
     pub kind: String,
     /// Name, in the object's own namespace.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
 }
 
-/// How far the autoscaler may go. Modes change the decision only, never the shape of an HPA.
+/// How far the autoscaler may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
-    /// Decide and show, but own no HPA.
+    /// Decide and show, and move nothing.
     #[default]
     Observe,
     /// The forecast's bound or the present load, whichever asks for more.
@@ -191,6 +194,7 @@ impl Default for Scrape {
 pub struct Prometheus {
     /// The operator's name for the server.
     #[serde(rename = "ref")]
+    #[schemars(length(min = 1, max = 63))]
     pub reference: String,
     /// The window that rates are taken over, 10s to 1h: at least four of the server's own scrape intervals.
     #[serde(default = "one_minute")]
@@ -214,6 +218,7 @@ pub enum Cpu {
 pub struct CpuServer {
     /// The operator's name for the server.
     #[serde(rename = "ref")]
+    #[schemars(length(min = 1, max = 63))]
     pub reference: String,
     /// The window that the CPU is taken over, 10s to 1h.
     #[serde(default = "one_minute")]

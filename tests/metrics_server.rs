@@ -219,6 +219,7 @@ impl World {
         let endpoint = Endpoint::parse(&format!("http://{}", server.address)).unwrap();
         let object = Object {
             key: key.clone(),
+            workload: spec.scale_target_ref.clone(),
             spec: spec.check().unwrap(),
             query: Query::new(&spec.load),
             source: Source::Server { pods, server: Server { endpoint, window: WINDOW } },
@@ -339,8 +340,14 @@ async fn cpu_told(reply: Reply) -> Sample {
     let (clock, hand) = Clock::manual(START);
     let telemetry = Arc::new(Telemetry::new(Arc::new(Board::default()), clock.clone()));
     let scraper = Scraper::new(clock, telemetry);
-    let targets =
-        watch::channel(Targets { ready, warming: 0, replicas: 2, updating: false, cpu: PodCpu::default() }).1;
+    let targets = watch::channel(Targets {
+        ready,
+        warming: 0,
+        replicas: Some(2),
+        updating: false,
+        cpu: PodCpu::default(),
+    })
+    .1;
     let query = Query::new(&spec(&serde_json::json!({})).load);
     let mut collector =
         Collector::new(ObjectKey::new("shop", "shop"), query, INTERVAL, targets, scraper.clone())

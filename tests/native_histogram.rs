@@ -167,10 +167,11 @@ async fn seen(library: &Library, spec: &Spec, lists: &[Vec<f64>]) -> Vec<Vec<f64
     let ready = BTreeMap::from([("pod".to_owned(), library.url())]);
     let object = Object {
         key: key.clone(),
+        workload: spec.scale_target_ref.clone(),
         spec: spec.check().unwrap(),
         query: Query::new(&spec.load),
         source: Source::Pods {
-            targets: watch::channel(Targets { ready, replicas: 1, ..Targets::default() }).1,
+            targets: watch::channel(Targets { ready, replicas: Some(1), ..Targets::default() }).1,
             cpu: None,
         },
     };

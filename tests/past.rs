@@ -104,6 +104,7 @@ async fn begins(executable: &PathBuf) -> Result<(), Failed> {
         target: Some(target),
     };
     let object = Object {
+        workload: spec.scale_target_ref.clone(),
         key: ObjectKey::new("shop", "checkout"),
         query: Query::new(&spec.load),
         spec: spec.check()?,

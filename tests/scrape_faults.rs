@@ -123,10 +123,11 @@ impl World {
         let replicas = ready.len() as u32;
         let object = Object {
             key: key.clone(),
+            workload: spec.scale_target_ref.clone(),
             spec: spec.check().unwrap(),
             query: Query::new(&spec.load),
             source: Source::Pods {
-                targets: watch::channel(Targets { ready, replicas, ..Targets::default() }).1,
+                targets: watch::channel(Targets { ready, replicas: Some(replicas), ..Targets::default() }).1,
                 cpu: None,
             },
         };

@@ -97,7 +97,7 @@ pub struct Recorder<W> {
 impl<W: Write> Recorder<W> {
     /// One that reads the object's pods as a server would, and writes to `out`.
     pub fn new(object: Object, clock: Clock, out: W) -> Self {
-        let Object { key, spec, query, source } = object;
+        let Object { key, spec, query, source, .. } = object;
         let telemetry = Telemetry::new(Arc::new(Board::default()), clock.clone());
         let ticks = clock.every(spec.interval);
         let scraper = Scraper::new(clock, Arc::new(telemetry));

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource};
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
 use crate::adapter::{Adapter, Listen};
@@ -104,12 +105,15 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
         if !options.elects {
             let controller = Controller::new(client, parts, Leadership::alone(), scope);
             tokio::select! {
-                () = controller.run(controller_stop) => {}
+                ended = controller.run(controller_stop) => ended?,
                 never = me.stay_marked() => match never {},
             }
             return Ok(());
         }
-        let identity = options.pod.clone().unwrap_or_else(|| format!("process-{}", std::process::id()));
+        let identity = match &options.pod {
+            Some(pod) => pod.clone(),
+            None => name_of_this_process()?,
+        };
         let lease = (namespace.as_str(), LEASE);
         let (mut candidate, leadership) = Candidate::new(client.clone(), clock.clone(), lease, identity);
         me.mark(false).await;
@@ -120,7 +124,7 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
         let controller = Controller::new(client, parts, leadership, scope);
         let mut working = tokio::spawn(controller.run(controller_stop));
         let is_lost = tokio::select! {
-            ended = &mut working => { ended?; false }
+            ended = &mut working => { ended??; false }
             () = candidate.keep() => true,
             // Until it is marked the Service selects nobody, and every HPA holds.
             never = me.stay_marked() => match never {},
@@ -146,6 +150,13 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
     adapter_stopper.stop();
     serving.await??;
     ended
+}
+
+/// A name that no other process has: in containers, those of one number are many.
+fn name_of_this_process() -> anyhow::Result<String> {
+    let mut random = [0; 4];
+    SystemRandom::new().fill(&mut random).map_err(|_| anyhow!("the system gives no random numbers"))?;
+    Ok(format!("process-{}-{:08x}", std::process::id(), u32::from_ne_bytes(random)))
 }
 
 /// How the API server reaches the adapter.

@@ -81,6 +81,27 @@ pub enum SelectPolicy {
 }
 
 impl Behavior {
+    /// Itself without tolerance in a direction that names none: for a metric that is a number of pods already, a change of one
+    /// is never noise.
+    pub fn exact(mut self) -> Self {
+        for rules in [&mut self.scale_up, &mut self.scale_down] {
+            rules.get_or_insert_default().tolerance.get_or_insert(Quantity::from_milli(0));
+        }
+        self
+    }
+
+    /// Itself without ever more replicas.
+    pub fn never_up(mut self) -> Self {
+        self.scale_up.get_or_insert_default().select_policy = Some(SelectPolicy::Disabled);
+        self
+    }
+
+    /// Itself without ever fewer replicas.
+    pub fn never_down(mut self) -> Self {
+        self.scale_down.get_or_insert_default().select_policy = Some(SelectPolicy::Disabled);
+        self
+    }
+
     /// Itself with the API server's defaults filled in, as it is stored (`SetDefaults_HorizontalPodAutoscaler`).
     /// A field that is given replaces the default, policies as a whole list. The window for scaling down stays
     /// absent: it is the controller's.
@@ -240,6 +261,21 @@ mod tests {
         assert_eq!(behavior.scale_up.as_ref().unwrap().tolerance, Some(Quantity::from_milli(50)));
         assert_eq!(serde_json::to_value(&behavior).unwrap(), api);
         assert_eq!(serde_json::to_value(Behavior::default()).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn a_number_of_pods_takes_no_tolerance_but_the_users_own_and_a_direction_can_be_shut() {
+        let given: Behavior = serde_json::from_value(json!({
+            "scaleUp": {"tolerance": "50m"}, "scaleDown": {"stabilizationWindowSeconds": 60},
+        }))
+        .unwrap();
+        let expected = json!({
+            "scaleUp": {"tolerance": "50m"},
+            "scaleDown": {"stabilizationWindowSeconds": 60, "tolerance": "0", "selectPolicy": "Disabled"},
+        });
+        assert_eq!(serde_json::to_value(given.exact().never_down()).unwrap(), expected);
+        let shut = json!({"scaleUp": {"selectPolicy": "Disabled"}});
+        assert_eq!(serde_json::to_value(Behavior::default().never_up()).unwrap(), shut);
     }
 
     #[test]

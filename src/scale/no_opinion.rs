@@ -74,6 +74,25 @@ impl From<Unknown> for NoOpinion {
 }
 
 impl NoOpinion {
+    /// Whether the load itself cannot be seen. Else it can, and what it takes is not known: costs are still being learned, or
+    /// cannot be with this spec.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::NoSample
+            | Self::NoRate
+            | Self::NoSeries
+            | Self::NothingCompletes { .. }
+            | Self::NoReadyPods
+            | Self::Stale { .. }
+            | Self::Silent { .. } => true,
+            Self::NoCpu
+            | Self::Learning { .. }
+            | Self::NoCpuRequest
+            | Self::IdleTooMuch { .. }
+            | Self::LatencyNotKnown { .. } => false,
+        }
+    }
+
     /// A CamelCase word for labels and conditions.
     pub fn name(&self) -> &'static str {
         match self {

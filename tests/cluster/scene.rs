@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use plimsoll::units::Span;
 use plimsoll_adapter::clock::Clock;
 use plimsoll_adapter::config::Servers;
@@ -248,6 +248,13 @@ impl Scene {
     pub(crate) async fn replicas(&self, deployment: &str) -> i32 {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), SHOP);
         api.get(deployment).await.unwrap().spec.unwrap().replicas.unwrap()
+    }
+
+    /// Scales as a person does.
+    pub(crate) async fn scale(&self, deployment: &str, replicas: i32) {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), SHOP);
+        let patch = Patch::Merge(serde_json::json!({"spec": {"replicas": replicas}}));
+        api.patch_scale(deployment, &PatchParams::default(), &patch).await.unwrap();
     }
 
     pub(crate) async fn until_replicas(&self, wanted: i32) {

@@ -30,8 +30,8 @@ pub struct Targets {
     pub ready: BTreeMap<String, Uri>,
     /// Pods on their way to being ready.
     pub warming: u32,
-    /// The scale's `spec.replicas`.
-    pub replicas: u32,
+    /// The scale's `spec.replicas`, if known; else there are as many as there are pods.
+    pub replicas: Option<u32>,
     /// Pods of two versions are there: a rollout is under way.
     pub updating: bool,
     /// CPU of each.
@@ -175,10 +175,11 @@ impl Collector {
         note_absent(&self.key, &mut self.absent, absent);
         self.faulty.retain(|pod| names.contains(pod));
         let Targets { warming, replicas, updating, cpu: PodCpu { request, limit }, .. } = targets;
+        let there = u32::try_from(names.len()).unwrap_or(u32::MAX).saturating_add(warming);
         let ready = ReadyPods {
             names,
             warming,
-            replicas,
+            replicas: replicas.unwrap_or(there),
             updating,
             requested_per_pod: request,
             cores_per_pod: limit,

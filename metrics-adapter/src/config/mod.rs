@@ -50,6 +50,8 @@ pub struct Config {
 /// One object and its pods.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Configured {
+    /// Which workload it is about.
+    pub workload: ScaleTargetRef,
     /// What it wants.
     pub spec: Checked,
     /// What it reads of its workload.
@@ -91,7 +93,7 @@ impl Configured {
 
     /// The object that an engine runs.
     pub fn into_object(self, key: ObjectKey) -> Object {
-        let Self { spec, query, source } = self;
+        let Self { workload, spec, query, source } = self;
         // The pods of a file never change; a channel whose sender is gone keeps its last value.
         let source = match source {
             ConfiguredSource::Pods { targets, cpu } => {
@@ -101,7 +103,7 @@ impl Configured {
                 Source::Server { pods: watch::channel(pods).1, server }
             }
         };
-        Object { key, spec, query, source }
+        Object { key, workload, spec, query, source }
     }
 }
 
@@ -195,6 +197,7 @@ enum Wanted {
 /// An object, its document, and where its load is to be read.
 struct Autoscaler {
     document: Document,
+    workload: ScaleTargetRef,
     spec: Checked,
     query: Query,
     wanted: Wanted,
@@ -224,7 +227,8 @@ impl Found {
         }
         let query = Query::new(&spec.load);
         let wanted = self.wanted(&document, &spec.load, &spec.scale_target_ref)?;
-        let found = Autoscaler { document, spec: checked, query, wanted };
+        let workload = spec.scale_target_ref;
+        let found = Autoscaler { document, workload, spec: checked, query, wanted };
         let earlier = self.autoscalers.insert(key.clone(), found);
         let later = &self.autoscalers[&key].document;
         let twice = earlier.map(|earlier| defined_twice(&earlier.document, later));
@@ -273,9 +277,11 @@ impl Found {
         let mut objects = BTreeMap::new();
         // What is missing may be what could not be read: it is told once the rest is right.
         if self.problems.is_empty() {
-            for (key, Autoscaler { document, spec, query, wanted }) in self.autoscalers {
+            for (key, Autoscaler { document, workload, spec, query, wanted }) in self.autoscalers {
                 match source(&key, &document, wanted, self.targets.remove(&key)) {
-                    Ok(source) => drop(objects.insert(key, Configured { spec, query, source })),
+                    Ok(source) => {
+                        objects.insert(key, Configured { workload, spec, query, source });
+                    }
                     Err(problem) => self.problems.push(problem),
                 }
             }

@@ -151,7 +151,7 @@ fn pages(document: &Document, targets: &[StaticTarget], cpu: PodCpu) -> Result<K
     }
     let replicas = u32::try_from(ready.len()).unwrap_or(u32::MAX);
     let unnamed = targets.iter().position(|target| target.pod.is_none());
-    let targets = Targets { ready, warming: 0, replicas, updating: false, cpu };
+    let targets = Targets { ready, warming: 0, replicas: Some(replicas), updating: false, cpu };
     if problems.is_empty() { Ok(Known::Pages { targets, unnamed }) } else { Err(problems) }
 }
 

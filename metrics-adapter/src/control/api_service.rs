@@ -6,23 +6,39 @@ use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{
-    APIService, APIServiceSpec, ServiceReference,
+    APIService, APIServiceCondition, APIServiceSpec, ServiceReference,
 };
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use kube::{Client, ResourceExt};
+use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::MANAGER;
 use super::actuation::Actuated;
 use super::hpa::{MANAGED_BY, MANAGED_BY_PLIMSOLL};
 use super::leadership::Leadership;
 use super::target::told;
+use crate::clock::Clock;
 use crate::external::{GROUP, VERSION};
 
 /// The registration of the resource metrics, by which an HPA reads CPU.
 const METRICS_API: &str = "v1beta1.metrics.k8s.io";
+
+/// A registration that was there and is gone may come back: whoever upgrades another adapter deletes it for a moment, and whoever
+/// removes this one deletes it before the pods are gone.
+const COMES_BACK_WITHIN: Span = Span::from_secs(180);
+
+/// The same of the resource metrics: one restart of metrics-server is no reason to change every HPA, and back.
+const CPU_COMES_BACK_WITHIN: Span = Span::from_secs(300);
+
+/// Time between two looks, be nothing told meanwhile: a registration that was refused is tried again.
+const AGAIN: Span = Span::from_secs(30);
+
+/// Time for the API server to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The name of the registration of external metrics.
 pub(super) fn name() -> String {
@@ -37,7 +53,10 @@ pub enum ExternalApi {
     /// Nobody: it is not registered.
     Nobody,
     /// This adapter's Service.
-    Ours,
+    Ours {
+        /// The API server reaches it.
+        is_reached: bool,
+    },
     /// Another Service.
     Taken {
         /// Its namespace and name.
@@ -53,7 +72,7 @@ impl ExternalApi {
     pub(super) fn check(&self) -> Result<(), Actuated> {
         let trouble = |reason, message: String| Err(Actuated::Trouble { reason, message });
         match self {
-            Self::Ours => Ok(()),
+            Self::Ours { .. } => Ok(()),
             Self::Unknown => {
                 trouble("ExternalMetricsUnknown", "who answers external metrics is being looked up".into())
             }
@@ -71,6 +90,23 @@ impl ExternalApi {
                      read plimsoll_replicas through that adapter, or remove it"
                 ),
             ),
+        }
+    }
+
+    /// Whether an HPA that does not follow yet would be answered. One that follows already is left to follow: it holds.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub(super) fn check_reached(&self) -> Result<(), Actuated> {
+        match self {
+            Self::Ours { is_reached: false } => Err(Actuated::trouble_because(
+                "ExternalMetricsNotReached",
+                format!(
+                    "the API server does not reach the adapter, so no HPA is made yet: kubectl get apiservice {} says why",
+                    name()
+                ),
+            )),
+            _ => self.check(),
         }
     }
 }
@@ -117,7 +153,7 @@ impl ServedAt {
 fn judge(found: Option<&APIService>, ours: &ServedAt) -> ExternalApi {
     let Some(found) = found else { return ExternalApi::Nobody };
     match found.spec.as_ref().and_then(|spec| spec.service.as_ref()) {
-        Some(service) if ours.is_at(service) => ExternalApi::Ours,
+        Some(service) if ours.is_at(service) => ExternalApi::Ours { is_reached: is_available(found) },
         Some(service) => {
             let part = |text: &Option<String>| text.clone().unwrap_or_default();
             ExternalApi::Taken {
@@ -128,19 +164,28 @@ fn judge(found: Option<&APIService>, ours: &ServedAt) -> ExternalApi {
     }
 }
 
+/// Whether the API server reaches whoever is registered.
+fn is_available(service: &APIService) -> bool {
+    let conditions = service.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let is_so =
+        |condition: &APIServiceCondition| condition.type_ == "Available" && condition.status == "True";
+    conditions.is_some_and(|conditions| conditions.iter().any(is_so))
+}
+
 /// Watches who answers external metrics, and registers the adapter if nobody does and it `registers`. Returns never.
 pub(super) async fn keep(
     client: Client,
     ours: ServedAt,
     registers: bool,
-    leadership: Leadership,
+    (leadership, clock): (Leadership, Clock),
     state: watch::Sender<ExternalApi>,
 ) {
     let api: Api<APIService> = Api::all(client);
     let mut found = std::pin::pin!(watch_object(api.clone(), &name()).default_backoff());
-    // A registration that is lost in a race or refused is tried again, be nothing told meanwhile.
-    let mut again = tokio::time::interval(Duration::from_secs(30));
+    let mut again = clock.every(AGAIN);
     let mut known: Option<Option<APIService>> = None;
+    // Who has seen none from the start waits for none to come back.
+    let mut was_there: Option<Time> = None;
     loop {
         tokio::select! {
             event = found.next() => match event {
@@ -151,10 +196,13 @@ pub(super) async fn keep(
                 }
                 None => return,
             },
-            _ = again.tick() => {}
+            () = again.next() => {}
         }
         let Some(service) = &known else { continue };
         let is = judge(service.as_ref(), &ours);
+        if is != ExternalApi::Nobody {
+            was_there = Some(clock.now());
+        }
         state.send_if_modified(|before| {
             let is_new = *before != is;
             if is_new {
@@ -167,12 +215,21 @@ pub(super) async fn keep(
             continue;
         }
         let done = match (&is, service) {
-            (ExternalApi::Nobody, _) => register(&api, &ours).await,
-            (ExternalApi::Ours, Some(service)) => refresh(&api, &ours, service).await,
-            _ => Ok(()),
+            (ExternalApi::Nobody, _) if was_there.is_some_and(|at| clock.now() - at < COMES_BACK_WITHIN) => {
+                continue;
+            }
+            (ExternalApi::Nobody, _) => timeout(PATIENCE, register(&api, &ours)).await,
+            (ExternalApi::Ours { .. }, Some(service)) => {
+                timeout(PATIENCE, refresh(&api, &ours, service)).await
+            }
+            _ => continue,
         };
-        if let Err(error) = done {
-            tracing::warn!(error = %told(&error), "the APIService {} cannot be written", name());
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %told(&error), "the APIService {} cannot be written", name())
+            }
+            Err(_) => tracing::warn!("the APIService {} cannot be written: no answer", name()),
         }
     }
 }
@@ -210,19 +267,47 @@ async fn refresh(api: &Api<APIService>, ours: &ServedAt, there: &APIService) -> 
 }
 
 /// Watches whether the cluster serves pods' CPU. Returns never.
-pub(super) async fn watch_cpu(client: Client, state: watch::Sender<Option<bool>>) {
+pub(super) async fn watch_cpu(client: Client, clock: Clock, state: watch::Sender<Option<bool>>) {
     let api: Api<APIService> = Api::all(client);
     let mut found = std::pin::pin!(watch_object(api, METRICS_API).default_backoff());
-    while let Some(event) = found.next().await {
-        let Ok(service) = event else { continue };
-        let conditions = service.and_then(|service| service.status?.conditions).unwrap_or_default();
-        let is_served = conditions.iter().any(|c| c.type_ == "Available" && c.status == "True");
-        state.send_if_modified(|before| before.replace(is_served) != Some(is_served));
+    let mut gone_at: Option<Time> = None;
+    loop {
+        let given_up = async {
+            match gone_at {
+                Some(at) => clock.sleep_until(at + CPU_COMES_BACK_WITHIN).await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_served = tokio::select! {
+            event = found.next() => match event {
+                // Nothing that was ever there can come back.
+                Some(Ok(None)) if state.borrow().is_none() => {
+                    state.send_replace(Some(false));
+                    continue;
+                }
+                Some(Ok(service)) => service.is_some_and(|service| is_available(&service)),
+                Some(Err(_)) => continue,
+                None => return,
+            },
+            () = given_up => {
+                gone_at = None;
+                state.send_replace(Some(false));
+                continue;
+            }
+        };
+        if is_served {
+            gone_at = None;
+            state.send_if_modified(|before| before.replace(true) != Some(true));
+        } else if *state.borrow() != Some(false) {
+            gone_at = gone_at.or(Some(clock.now()));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIServiceStatus;
+
     use super::*;
 
     fn ours() -> ServedAt {
@@ -251,7 +336,17 @@ mod tests {
 
     #[test]
     fn our_own_is_known_by_its_service() {
-        assert_eq!(judge(Some(&service_of(&ours())), &ours()), ExternalApi::Ours);
+        let found = judge(Some(&service_of(&ours())), &ours());
+        assert_eq!(found, ExternalApi::Ours { is_reached: false });
+        assert!(found.check().is_ok() && found.check_reached().is_err());
+        let mut reached = service_of(&ours());
+        let condition = APIServiceCondition {
+            type_: "Available".into(),
+            status: "True".into(),
+            ..APIServiceCondition::default()
+        };
+        reached.status = Some(APIServiceStatus { conditions: Some(vec![condition]) });
+        assert!(judge(Some(&reached), &ours()).check_reached().is_ok());
         assert_eq!(judge(None, &ours()), ExternalApi::Nobody);
         let local = APIService { spec: Some(APIServiceSpec::default()), ..APIService::default() };
         assert!(matches!(judge(Some(&local), &ours()), ExternalApi::Taken { .. }));

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use plimsoll::scale::{Decision, NoOpinion, Outcome};
 use plimsoll::spec::{Actuation, Mode, Weights};
+use plimsoll::units::Time as At;
 
 use super::actuation::Actuated;
 use super::target::TargetError;
@@ -24,6 +25,8 @@ pub(super) struct Facts<'a> {
     pub(super) unreadable: Option<&'a str>,
     /// The newest decision.
     pub(super) decision: Option<&'a Decision>,
+    /// The instant that all this is about.
+    pub(super) now: At,
     /// What became of it.
     pub(super) actuated: &'a Actuated,
 }
@@ -61,8 +64,15 @@ impl Finding {
 
     /// Whether somebody should look at it.
     pub(super) fn is_bad(&self) -> bool {
-        let should_hold = !matches!(self.kind, "ScalingLimited" | "Fallback" | "Paused");
-        self.holds == Some(!should_hold) && self.kind != "Paused"
+        let Some(holds) = self.holds else { return false };
+        match self.kind {
+            "ScalingLimited" | "Fallback" => holds,
+            // What people asked for, and what comes by itself.
+            "Paused" | "ForecastReady" => false,
+            _ => {
+                !holds && !matches!(self.reason.as_str(), "Observing" | "Paused" | "NoActuation" | "Learning")
+            }
+        }
     }
 }
 
@@ -212,6 +222,12 @@ fn metrics_available(facts: &Facts<'_>) -> Finding {
         Finding::new(kind, false, why.name(), format!("{why}{more}"))
     };
     match &decision.outcome {
+        Outcome::Desired(desired) if !desired.is_valid_at(facts.now) => Finding::new(
+            kind,
+            false,
+            "StaleDecision",
+            format!("nothing was measured since {}: see the adapter's log", decision.at.to_rfc3339_secs()),
+        ),
         Outcome::Desired(_) => Finding::new(kind, true, "LoadMeasured", "the load is measured"),
         Outcome::Fallback(fallback) => unknown(&fallback.why),
         Outcome::NoOpinion(why) => unknown(why),
@@ -298,7 +314,6 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
     use plimsoll::scale::Autoscaler;
     use plimsoll::spec::Spec;
-    use plimsoll::units::Time as At;
     use serde_json::json;
 
     use super::*;
@@ -337,6 +352,7 @@ mod tests {
             target: None,
             unreadable: None,
             decision: Some(decision),
+            now: At::from_secs(100),
             actuated,
         }
     }
@@ -387,6 +403,30 @@ mod tests {
         let inexact = Actuated::Followed { hpa: "web".into(), is_exact: false };
         let findings = of(&with(&known, &inexact, &weights));
         assert_eq!(told(&findings, "ScalingActive"), "True HPAFollowsInexactly");
+    }
+
+    #[test]
+    fn what_nobody_measures_any_more_is_not_known() {
+        let (decision, weights) = (decision(true), Weights::default());
+        let followed = Actuated::Followed { hpa: "web".into(), is_exact: true };
+        let at = |second| {
+            let facts = with(&decision, &followed, &weights);
+            told(&of(&Facts { now: At::from_secs(second), ..facts }), "Ready")
+        };
+        assert_eq!(at(145), "True Deciding");
+        assert_eq!(at(146), "False StaleDecision");
+    }
+
+    #[test]
+    fn what_people_asked_for_and_what_comes_by_itself_is_no_warning() {
+        let (decision, weights) = (decision(true), Weights::default());
+        let facts = Facts { mode: Mode::Observe, ..with(&decision, &Actuated::Nothing, &weights) };
+        let bad = |findings: &[Finding]| -> Vec<&str> {
+            findings.iter().filter(|finding| finding.is_bad()).map(|finding| finding.kind).collect()
+        };
+        assert!(bad(&of(&facts)).is_empty());
+        let trouble = Actuated::trouble_because("HPAChangedByOther", "somebody did");
+        assert_eq!(bad(&of(&with(&decision, &trouble, &weights))), ["Ready", "ScalingActive"]);
     }
 
     #[test]

@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll::hpa::{
-    Behavior, FetchError, Hpa, HpaSpec, MetricSpec, Observed, Samples, ScalingRules, Settings, ValueTarget,
-};
+use plimsoll::hpa::{FetchError, Hpa, HpaSpec, MetricSpec, Observed, Samples, Settings, ValueTarget};
 use plimsoll::spec::Spec;
 use plimsoll::units::{Quantity, Span, Time};
 
+use super::hpa;
 use super::target::ScaleFacts;
 use crate::external::Metric;
 
@@ -64,24 +63,18 @@ fn hpa_spec(spec: &Spec) -> HpaSpec {
     let target = ValueTarget::AverageValue(Quantity::from_milli(1000));
     let metric =
         MetricSpec::External { metric: Metric::DesiredReplicas.name().to_owned(), selector: None, target };
-    let exact = |rules: Option<ScalingRules>| {
-        let rules = rules.unwrap_or_default();
-        let none = Some(Quantity::from_milli(0));
-        Some(ScalingRules { tolerance: rules.tolerance.or(none), ..rules })
-    };
-    let given = spec.behavior.clone().unwrap_or_default();
-    let behavior = Behavior { scale_up: exact(given.scale_up), scale_down: exact(given.scale_down) };
-    let (min, max) = super::hpa::widest_bounds(spec);
+    let (min, max) = hpa::widest_bounds(spec);
     HpaSpec {
         min_replicas: i32::try_from(min).ok(),
         max_replicas: i32::try_from(max).unwrap_or(i32::MAX),
         metrics: vec![metric],
-        behavior: Some(behavior),
+        behavior: Some(hpa::behavior(spec, false)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use plimsoll::spec::Mode;
     use serde_json::json;
 
     use super::*;
@@ -99,7 +92,7 @@ mod tests {
     }
 
     fn scale(replicas: u32) -> ScaleFacts {
-        ScaleFacts { spec: replicas, status: replicas, selector: "app=web".into() }
+        ScaleFacts { version: None, spec: replicas, status: replicas, selector: "app=web".into() }
     }
 
     #[test]
@@ -122,6 +115,15 @@ mod tests {
         assert_eq!(follower.sync(Time::from_secs(0), &scale(4), None), None);
         assert_eq!(follower.sync(Time::from_secs(5), &scale(4), Some(8)), None);
         assert_eq!(follower.sync(Time::from_secs(15), &scale(4), Some(8)), Some(8));
+    }
+
+    #[test]
+    fn up_only_undoes_nothing_that_a_person_scaled() {
+        let mut follower = Follower::new(&Spec { mode: Mode::ScaleUpOnly, ..spec() });
+        for round in 0..40 {
+            assert_eq!(follower.sync(Time::from_secs(15 * round), &scale(9), Some(3)), None);
+        }
+        assert_eq!(follower.sync(Time::from_secs(600), &scale(9), Some(10)), Some(10));
     }
 
     #[test]

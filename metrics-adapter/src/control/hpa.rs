@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::autoscaling::v2::{
-    CrossVersionObjectReference, ExternalMetricSource, HPAScalingRules, HorizontalPodAutoscaler,
+    CrossVersionObjectReference, ExternalMetricSource, HorizontalPodAutoscaler,
     HorizontalPodAutoscalerBehavior, HorizontalPodAutoscalerSpec, MetricIdentifier, MetricSpec, MetricTarget,
     ResourceMetricSource,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use plimsoll::spec::{OnDelete, ScaleTargetRef, Spec};
+use plimsoll::hpa::Behavior;
+use plimsoll::spec::{Mode, OnDelete, ScaleTargetRef, Spec};
 
 use crate::board::ObjectKey;
 use crate::external::{AUTOSCALER_LABEL, Metric};
@@ -34,6 +35,8 @@ pub(super) struct Shape {
     /// CPU can be measured: the cluster serves it, and every container asks for some. A metric that fails would keep the HPA from
     /// ever scaling in, so it is left out where it cannot be had.
     pub(super) has_cpu: bool,
+    /// A person has paused the object.
+    pub(super) is_paused: bool,
 }
 
 /// The HPA called `name` for the object `key`, as it should be.
@@ -62,42 +65,57 @@ pub(super) fn wanted(
     }
 }
 
-/// What becomes of an HPA that nobody keeps any more: it works on its CPU alone. A metric that nobody answers would keep it from
-/// ever scaling in.
-pub(super) fn left_behind(hpa: &HorizontalPodAutoscaler) -> HorizontalPodAutoscaler {
+/// What becomes of an HPA that nobody tells the replicas any more: where the pods' CPU is nearly used up it adds some. It never
+/// takes any away, since a CPU below that says nothing of how many are too many. Bounds and behavior are those of the object, if
+/// its spec is still known.
+pub(super) fn left_behind(hpa: &HorizontalPodAutoscaler, spec: Option<&Spec>) -> HorizontalPodAutoscaler {
     let kept = |label: &str| Some((label.to_owned(), hpa.metadata.labels.as_ref()?.get(label)?.clone()));
     let labels = [MANAGED_BY, AUTOSCALER_LABEL].into_iter().filter_map(kept).collect();
-    let spec =
-        hpa.spec.clone().map(|spec| HorizontalPodAutoscalerSpec { metrics: Some(vec![cpu()]), ..spec });
+    let mut left = hpa.spec.clone().unwrap_or_default();
+    left.metrics = Some(vec![cpu()]);
+    if let Some(spec) = spec {
+        (left.min_replicas, left.max_replicas) = bounds((spec.min_replicas, spec.max_replicas));
+        left.behavior = Some(api(&spec.behavior.clone().unwrap_or_default()));
+    }
+    let down = left.behavior.get_or_insert_default().scale_down.get_or_insert_default();
+    down.select_policy = Some("Disabled".to_owned());
     HorizontalPodAutoscaler {
         metadata: ObjectMeta {
             name: hpa.metadata.name.clone(),
             namespace: hpa.metadata.namespace.clone(),
+            // One that has gone meanwhile is not made anew.
+            uid: hpa.metadata.uid.clone(),
             labels: Some(labels),
             ..ObjectMeta::default()
         },
-        spec,
+        spec: Some(left),
         status: None,
     }
 }
 
 fn hpa_spec(key: &ObjectKey, spec: &Spec, shape: Shape) -> HorizontalPodAutoscalerSpec {
     let ScaleTargetRef { api_version, kind, name } = spec.scale_target_ref.clone();
-    let (min, max) = widest_bounds(spec);
+    let (min_replicas, max_replicas) = bounds(widest_bounds(spec));
     let mut metrics = vec![follow(&key.name)];
     if shape.has_cpu {
         metrics.push(cpu());
     }
     HorizontalPodAutoscalerSpec {
         scale_target_ref: CrossVersionObjectReference { api_version: Some(api_version), kind, name },
-        min_replicas: i32::try_from(min).ok(),
-        max_replicas: i32::try_from(max).unwrap_or(i32::MAX),
+        min_replicas,
+        max_replicas,
         metrics: Some(metrics),
-        behavior: Some(behavior(spec)),
+        behavior: Some(api(&behavior(spec, shape.is_paused))),
     }
 }
 
-/// The least and the most replicas that may be in force at any time: the decision keeps to those in force now.
+/// Bounds as the API writes them.
+fn bounds((min, max): (u32, u32)) -> (Option<i32>, i32) {
+    (i32::try_from(min).ok(), i32::try_from(max).unwrap_or(i32::MAX))
+}
+
+/// The least and the most replicas that any schedule, or none, allows. Decisions keep to the bounds in force at their time, so these
+/// matter for what the CPU asks for, and for people.
 pub(super) fn widest_bounds(spec: &Spec) -> (u32, u32) {
     let scheduled = || spec.schedules.iter();
     let least = scheduled().filter_map(|s| s.min_replicas).chain([spec.min_replicas]).min();
@@ -139,17 +157,23 @@ fn cpu() -> MetricSpec {
     }
 }
 
-/// The user's own behavior, with no tolerance where they name none: the decision is a number of pods already.
-fn behavior(spec: &Spec) -> HorizontalPodAutoscalerBehavior {
-    let given = spec.behavior.as_ref().and_then(|behavior| serde_json::to_value(behavior).ok());
-    let given: Option<HorizontalPodAutoscalerBehavior> = given.and_then(|v| serde_json::from_value(v).ok());
-    let HorizontalPodAutoscalerBehavior { scale_up, scale_down } = given.unwrap_or_default();
-    let exact = |rules: Option<HPAScalingRules>| {
-        let rules = rules.unwrap_or_default();
-        let none = Some(Quantity("0".to_owned()));
-        Some(HPAScalingRules { tolerance: rules.tolerance.or(none), ..rules })
-    };
-    HorizontalPodAutoscalerBehavior { scale_up: exact(scale_up), scale_down: exact(scale_down) }
+/// How whoever follows may move: as the user says, by single pods, and not at all where they want none. A decision may be older than
+/// what a person scaled a second ago; a direction that is shut cannot undo it.
+pub(super) fn behavior(spec: &Spec, is_paused: bool) -> Behavior {
+    let mut behavior = spec.behavior.clone().unwrap_or_default().exact();
+    if is_paused {
+        behavior = behavior.never_up();
+    }
+    if is_paused || spec.mode == Mode::ScaleUpOnly {
+        behavior = behavior.never_down();
+    }
+    behavior
+}
+
+/// The core's behavior is in the API's own shape.
+fn api(behavior: &Behavior) -> HorizontalPodAutoscalerBehavior {
+    let written = serde_json::to_value(behavior).ok();
+    written.and_then(|written| serde_json::from_value(written).ok()).unwrap_or_default()
 }
 
 /// Whether the cluster kept the tolerance that was asked for: older ones drop it, and then do nothing about a change of
@@ -157,8 +181,8 @@ fn behavior(spec: &Spec) -> HorizontalPodAutoscalerBehavior {
 pub(super) fn keeps_tolerance(hpa: &HorizontalPodAutoscaler) -> bool {
     let behavior = hpa.spec.as_ref().and_then(|spec| spec.behavior.as_ref());
     behavior.is_some_and(|behavior| {
-        let has = |rules: &Option<HPAScalingRules>| rules.as_ref().is_some_and(|r| r.tolerance.is_some());
-        has(&behavior.scale_up) && has(&behavior.scale_down)
+        let rules = [&behavior.scale_up, &behavior.scale_down];
+        rules.iter().all(|rules| rules.as_ref().is_some_and(|rules| rules.tolerance.is_some()))
     })
 }
 
@@ -187,22 +211,28 @@ pub(super) fn whose(hpa: &HorizontalPodAutoscaler, key: &ObjectKey, offered: Opt
     let is_managed = label(MANAGED_BY).is_some_and(|by| by == MANAGED_BY_PLIMSOLL);
     if is_managed && label(AUTOSCALER_LABEL) == Some(&key.name) {
         Whose::Own
-    } else if offered.is_some() && hpa.metadata.name.as_deref() == offered {
+    } else if !is_managed && offered.is_some() && hpa.metadata.name.as_deref() == offered {
         Whose::Offered
     } else {
         Whose::Other
     }
 }
 
-/// Whether `hpa` scales what `target` names. The version of a group's API does not matter: it is the same workload.
+/// Whether `hpa` scales what `target` names.
 pub(super) fn scales(hpa: &HorizontalPodAutoscaler, target: &ScaleTargetRef) -> bool {
-    let group = |api_version: &str| api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
     hpa.spec.as_ref().is_some_and(|spec| {
-        let CrossVersionObjectReference { api_version, kind, name } = &spec.scale_target_ref;
-        *kind == target.kind
-            && *name == target.name
-            && group(api_version.as_deref().unwrap_or_default()) == group(&target.api_version)
+        let CrossVersionObjectReference { api_version, kind, name } = spec.scale_target_ref.clone();
+        is_same(&ScaleTargetRef { api_version: api_version.unwrap_or_default(), kind, name }, target)
     })
+}
+
+/// Whether two references name one workload. The version of a group's API does not matter.
+pub(super) fn is_same(one: &ScaleTargetRef, other: &ScaleTargetRef) -> bool {
+    let group = |target: &ScaleTargetRef| {
+        let (group, _) = target.api_version.split_once('/').unwrap_or_default();
+        group.to_owned()
+    };
+    one.kind == other.kind && one.name == other.name && group(one) == group(other)
 }
 
 /// The spec of an HPA that was taken over, as it was before.
@@ -234,7 +264,7 @@ mod tests {
         serde_json::from_value(spec).unwrap()
     }
 
-    const FOLLOWED: Shape = Shape { has_cpu: true };
+    const FOLLOWED: Shape = Shape { has_cpu: true, is_paused: false };
 
     fn made(more: serde_json::Value, shape: Shape) -> serde_json::Value {
         serde_json::to_value(wanted("checkout", &key(), &spec(more), shape, None)).unwrap()
@@ -262,9 +292,10 @@ mod tests {
 
     #[test]
     fn cpu_that_cannot_be_measured_is_left_out() {
-        let hpa = made(json!({}), Shape { has_cpu: false });
+        let hpa = made(json!({}), Shape { has_cpu: false, ..FOLLOWED });
         assert_eq!(hpa["spec"]["metrics"].as_array().unwrap().len(), 1);
-        let made = |has_cpu| wanted("checkout", &key(), &spec(json!({})), Shape { has_cpu }, None);
+        let made =
+            |has_cpu| wanted("checkout", &key(), &spec(json!({})), Shape { has_cpu, ..FOLLOWED }, None);
         assert!(goes_by_cpu(&made(true)) && !goes_by_cpu(&made(false)));
     }
 
@@ -278,6 +309,35 @@ mod tests {
         let tolerance: plimsoll::units::Quantity = serde_json::from_value(down["tolerance"].clone()).unwrap();
         assert_eq!(tolerance.as_milli(), 50);
         assert_eq!(hpa["spec"]["behavior"]["scaleUp"], json!({"tolerance": "0"}));
+    }
+
+    #[test]
+    fn a_pause_shuts_both_directions_and_scale_up_only_shuts_one() {
+        let policies = |mode: &str, is_paused| {
+            let hpa = made(json!({"mode": mode}), Shape { is_paused, ..FOLLOWED });
+            let policy = |direction: &str| hpa["spec"]["behavior"][direction]["selectPolicy"].clone();
+            [policy("scaleUp"), policy("scaleDown")]
+        };
+        assert_eq!(policies("Auto", false), [json!(null), json!(null)]);
+        assert_eq!(policies("Auto", true), [json!("Disabled"), json!("Disabled")]);
+        assert_eq!(policies("ScaleUpOnly", false), [json!(null), json!("Disabled")]);
+    }
+
+    #[test]
+    fn one_that_is_left_behind_adds_pods_by_their_cpu_and_takes_none_away() {
+        let sale = json!({"name": "sale", "cron": "0 8 * * *", "timeZone": "UTC", "duration": "1h", "maxReplicas": 30});
+        let more = json!({"schedules": [sale], "behavior": {"scaleUp": {"stabilizationWindowSeconds": 60}}});
+        let spec = spec(more);
+        let hpa = wanted("checkout", &key(), &spec, FOLLOWED, None);
+        let left = |spec| serde_json::to_value(left_behind(&hpa, spec).spec).unwrap();
+        let (known, unknown) = (left(Some(&spec)), left(None));
+        for left in [&known, &unknown] {
+            assert_eq!(left["metrics"].as_array().unwrap().len(), 1);
+            assert_eq!(left["metrics"][0]["resource"]["name"], json!("cpu"));
+            assert_eq!(left["behavior"]["scaleDown"]["selectPolicy"], json!("Disabled"));
+        }
+        assert_eq!(known["behavior"]["scaleUp"], json!({"stabilizationWindowSeconds": 60}));
+        assert_eq!((&known["maxReplicas"], &unknown["maxReplicas"]), (&json!(10), &json!(30)));
     }
 
     #[test]
@@ -310,6 +370,8 @@ mod tests {
         assert_eq!(whose(&others, &key(), None), Whose::Other);
         assert_eq!(whose(&others, &key(), Some("checkout")), Whose::Offered);
         assert_eq!(whose(&others, &key(), Some("another")), Whose::Other);
+        let anothers = wanted("web", &ObjectKey::new("shop", "other"), &spec(json!({})), FOLLOWED, None);
+        assert_eq!(whose(&anothers, &key(), Some("web")), Whose::Other, "another object keeps it");
     }
 
     #[test]

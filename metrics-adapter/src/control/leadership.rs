@@ -85,7 +85,7 @@ enum Try {
 }
 
 impl Candidate {
-    /// For the Lease `name` in `namespace`, under a name that no other candidate has.
+    /// For the Lease `name` in `namespace`, under an `identity` that no other candidate has.
     pub fn new(
         client: Client,
         clock: Clock,

@@ -4,7 +4,8 @@
 //! objects      LoadAwareAutoscalers, by watch ─▶ one Workload each
 //! workload     the engine of one object; tells it of pods and the scale, acts, tells the status
 //! pods         which pods there are, by watch          target      the scale subresource
-//! actuation    what becomes of a decision: hpa, or follow (the scale, written as an HPA would)
+//! actuation    what becomes of a decision: an HPA (hpa what it is like, hpas how it gets so), or follow (the scale, written as
+//!              an HPA would)
 //! claims       of several objects for one workload, the oldest acts
 //! conditions   what holds of an object                 status      written seldom; events on changes alone
 //! api_service  who answers external metrics            leadership  one adapter measures, decides and writes
@@ -20,6 +21,7 @@ mod claims;
 mod conditions;
 mod follow;
 mod hpa;
+mod hpas;
 mod leadership;
 mod objects;
 mod pods;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -14,7 +15,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::actuation::Actuator;
 use super::api_service::{self, ExternalApi, ServedAt};
@@ -31,6 +32,9 @@ use crate::config::Servers;
 use crate::external::AUTOSCALER_LABEL;
 use crate::resource::{LoadAwareAutoscaler, Status};
 use crate::stop::{self, Stop, Stopper};
+
+/// Time between two looks for HPAs whose object is gone.
+const SWEEP: Duration = Duration::from_secs(300);
 
 /// What a controller looks after.
 #[derive(Debug, Clone)]
@@ -55,7 +59,7 @@ pub struct Controller {
     serves_cpu: watch::Sender<Option<bool>>,
     hpas: reflector::store::Writer<HorizontalPodAutoscaler>,
     running: BTreeMap<ObjectKey, Running>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Result<(), JoinError>>,
 }
 
 impl fmt::Debug for Controller {
@@ -105,13 +109,17 @@ impl Controller {
     }
 
     /// Works until it is told to stop; then engines keep what they learned, and all else stays as it is.
-    pub async fn run(self, mut stop: Stop) {
+    ///
+    /// # Errors
+    /// When a part of it ended early: what it kept up to date would go on being believed.
+    pub async fn run(self, mut stop: Stop) -> Result<(), EndedEarly> {
         let Self { context, scope, external, serves_cpu, hpas, mut running, mut tasks } = self;
         let (client, leadership) = (context.client.clone(), context.leadership.clone());
         let mut beside = JoinSet::new();
         let (served_at, registers) = (scope.served_at.clone(), scope.registers);
-        beside.spawn(api_service::keep(client.clone(), served_at, registers, leadership, external));
-        beside.spawn(api_service::watch_cpu(client.clone(), serves_cpu));
+        let may_write = (leadership, context.clock.clone());
+        beside.spawn(api_service::keep(client.clone(), served_at, registers, may_write, external));
+        beside.spawn(api_service::watch_cpu(client.clone(), context.clock.clone(), serves_cpu));
         beside.spawn(watch_hpas(client.clone(), scope.namespace.clone(), hpas));
 
         let resource = ApiResource::erase::<LoadAwareAutoscaler>(&());
@@ -125,7 +133,7 @@ impl Controller {
             running: &mut running,
             tasks: &mut tasks,
             leaving: BTreeMap::new(),
-            listed: None,
+            listed: Some(BTreeMap::new()),
         };
         // Whose HPA is whose must be known before anything is written.
         let is_told = async {
@@ -133,8 +141,10 @@ impl Controller {
         };
         tokio::select! {
             () = is_told => {}
-            () = stop.told() => return,
+            () = stop.told() => return Ok(()),
+            ended = beside.join_next() => return Err(EndedEarly::of(ended)),
         }
+        let mut sweep = tokio::time::interval(SWEEP);
         let mut is_interrupted = false;
         loop {
             tokio::select! {
@@ -149,20 +159,45 @@ impl Controller {
                          them: plimsoll-adapter crd | kubectl apply --server-side -f -"
                     ),
                     Some(Err(_)) => {}
-                    None => break,
+                    None => return Err(EndedEarly::Watch),
                 },
                 ended = list.tasks.join_next(), if !list.tasks.is_empty() => {
-                    if let Some(Err(error)) = ended {
-                        tracing::error!(%error, "the work on an object ended early");
+                    if let Some(Ok(Err(error)) | Err(error)) = ended {
+                        return Err(EndedEarly::Panic(error));
                     }
                 }
+                ended = beside.join_next() => return Err(EndedEarly::of(ended)),
+                _ = sweep.tick() => list.let_go_of_orphans(),
                 () = stop.told() => break,
             }
         }
-        for Running { stopper, .. } in running.into_values() {
+        for Running { stopper, .. } in list.leaving.into_values().chain(running.into_values()) {
             stopper.stop();
         }
-        while tasks.join_next().await.is_some() {}
+        while let Some(ended) = tasks.join_next().await {
+            ended.flatten().map_err(EndedEarly::Panic)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a controller does not work any more.
+#[derive(Debug, thiserror::Error)]
+pub enum EndedEarly {
+    /// A part of it panicked.
+    #[error("a part of the adapter failed; please report what its log says: {0}")]
+    Panic(#[source] JoinError),
+    /// A watch ended for good.
+    #[error("a watch of the API server ended for good")]
+    Watch,
+}
+
+impl EndedEarly {
+    fn of(ended: Option<Result<(), JoinError>>) -> Self {
+        match ended {
+            Some(Err(error)) => Self::Panic(error),
+            _ => Self::Watch,
+        }
     }
 }
 
@@ -193,37 +228,44 @@ async fn watch_hpas(
 struct List<'a> {
     context: &'a Arc<Context>,
     running: &'a mut BTreeMap<ObjectKey, Running>,
-    tasks: &'a mut JoinSet<()>,
+    tasks: &'a mut JoinSet<Result<(), JoinError>>,
     /// Those that were deleted and are leaving their workloads to others.
     leaving: BTreeMap<ObjectKey, Running>,
-    /// Those of a list that is being told.
-    listed: Option<BTreeSet<ObjectKey>>,
+    /// Those of a list that is being told: nothing begins before the list is whole, for whose workload it is depends on all of them.
+    listed: Option<BTreeMap<ObjectKey, Told>>,
 }
 
 impl List<'_> {
     fn take(&mut self, event: Event<DynamicObject>) {
         match event {
-            Event::Init => self.listed = Some(BTreeSet::new()),
+            Event::Init => self.listed = Some(BTreeMap::new()),
             Event::InitApply(object) => {
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(key(&object));
-                }
-                self.is(object);
+                let key = key(&object);
+                self.listed.get_or_insert_default().insert(key, told(object));
             }
             Event::InitDone => {
                 let listed = self.listed.take().unwrap_or_default();
-                let gone: Vec<_> = self.running.keys().filter(|key| !listed.contains(key)).cloned().collect();
+                let is_gone = |key: &&ObjectKey| !listed.contains_key(*key);
+                let gone: Vec<_> = self.running.keys().filter(is_gone).cloned().collect();
                 gone.iter().for_each(|key| self.is_gone(key));
-                self.let_go_of_orphans(&listed);
+                for (key, told) in &listed {
+                    self.context.claims.note(key, told.object());
+                }
+                for (key, told) in listed {
+                    self.is(key, told);
+                }
+                self.let_go_of_orphans();
             }
-            Event::Apply(object) => self.is(object),
+            Event::Apply(object) => {
+                let (key, told) = (key(&object), told(object));
+                self.context.claims.note(&key, told.object());
+                self.is(key, told);
+            }
             Event::Delete(object) => self.is_gone(&key(&object)),
         }
     }
 
-    fn is(&mut self, object: DynamicObject) {
-        let key = key(&object);
-        let told = told(object);
+    fn is(&mut self, key: ObjectKey, told: Told) {
         if let Some(running) = self.running.get(&key) {
             running.told.send_if_modified(|before| {
                 let is_news = !before.says_the_same(&told);
@@ -239,15 +281,17 @@ impl List<'_> {
         let before = self.leaving.remove(&key);
         self.tasks.spawn(async move {
             if let Some(before) = before {
-                // One of the same name: it must have left before this one begins.
+                // One of the same name leaves nothing behind any more: this one goes on with its HPA.
+                before.stopper.stop();
                 before.told.closed().await;
             }
-            workload.run(receiver, stop).await;
+            workload.run(receiver, stop).await
         });
         self.running.insert(key, Running { told: sender, stopper });
     }
 
     fn is_gone(&mut self, key: &ObjectKey) {
+        self.context.claims.note(key, None);
         if let Some(running) = self.running.remove(key) {
             tracing::info!(object = %key, "deleted");
             running.told.send_replace(Told::Deleted);
@@ -257,26 +301,30 @@ impl List<'_> {
     }
 
     /// HPAs of objects that were deleted while nobody looked.
-    fn let_go_of_orphans(&mut self, listed: &BTreeSet<ObjectKey>) {
+    fn let_go_of_orphans(&mut self) {
+        if self.listed.is_some() {
+            return;
+        }
+        self.leaving.retain(|_, leaving| !leaving.told.is_closed());
         let is_orphan = |hpa: &HorizontalPodAutoscaler| {
             let labels = hpa.labels();
             let is_ours = labels.get(MANAGED_BY).is_some_and(|by| by == MANAGED_BY_PLIMSOLL);
             let name = labels.get(AUTOSCALER_LABEL).filter(|_| is_ours)?;
             let key = ObjectKey::new(hpa.namespace()?, name.clone());
-            (!listed.contains(&key)).then_some(key)
+            let is_looked_after = self.running.contains_key(&key) || self.leaving.contains_key(&key);
+            (!is_looked_after).then_some(key)
         };
         let orphans: BTreeSet<ObjectKey> =
             self.context.hpas.state().iter().filter_map(|hpa| is_orphan(hpa)).collect();
         for key in orphans {
-            let context = Arc::clone(self.context);
+            let Context { client, leadership, .. } = &**self.context;
+            let actuator = Actuator::new(client.clone(), key.clone(), leadership.clone());
             self.tasks.spawn(async move {
-                let hpas = context.hpas(&key.namespace);
-                let (client, leadership) = (context.client.clone(), context.leadership.clone());
-                let actuator = Actuator::new(client, key.clone(), leadership);
-                // One that should have gone with its object had it as its owner.
-                if let Err(trouble) = actuator.release(plimsoll::spec::OnDelete::Retain, &hpas).await {
+                // The next sweep tries again.
+                if let Ok(Err(trouble)) = tokio::time::timeout(SWEEP, actuator.leave(None)).await {
                     tracing::warn!(object = %key, ?trouble, "the HPA of a deleted object is left as it is");
                 }
+                Ok(())
             });
         }
     }

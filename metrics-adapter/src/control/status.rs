@@ -19,6 +19,11 @@ use crate::resource::{LoadAwareAutoscaler, ReplicaStatus, Status, WeightStatus};
 /// Time between two writes, if neither replicas nor conditions change.
 const QUIET: Span = Span::from_secs(60);
 
+/// Bytes of an event's note that the API takes.
+const MOST_NOTE: usize = 1024;
+/// Bytes of a condition's message: the API takes 32,768, and people read less.
+const MOST_MESSAGE: usize = 4096;
+
 /// Writes the status of one object.
 #[derive(Debug, Default)]
 pub(super) struct StatusWriter {
@@ -114,6 +119,11 @@ fn whole_seconds(span: Span) -> Span {
 }
 
 impl StatusWriter {
+    /// Whether nothing was written yet.
+    pub(super) fn is_silent(&self) -> bool {
+        self.written.is_none()
+    }
+
     /// Brings the object's status up to date, if it is time to, and tells of what changed.
     pub(super) async fn write(
         &mut self,
@@ -131,6 +141,9 @@ impl StatusWriter {
         let generation = subject.metadata.generation;
         status.observed_generation = generation;
         status.conditions = conditions::dated(&findings, &before, &Instant(timestamp(now)), generation);
+        for condition in &mut status.conditions {
+            condition.message = shortened(&condition.message, MOST_MESSAGE).to_owned();
+        }
         let is_due = match &self.written {
             None => true,
             Some((last, at)) => tells_more(last, &status) || (now - *at >= QUIET && *last != status),
@@ -169,6 +182,12 @@ impl StatusWriter {
     }
 }
 
+/// The beginning of a text, of at most so many bytes.
+fn shortened(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
+
 /// Whether a new status says something that people wait for.
 fn tells_more(last: &Status, new: &Status) -> bool {
     let told = |status: &Status| {
@@ -193,8 +212,7 @@ async fn publish(recorder: &Recorder, subject: &ObjectReference, finding: &Findi
     let event = Event {
         type_: if finding.is_bad() { EventType::Warning } else { EventType::Normal },
         reason: finding.reason.clone(),
-        // 1,024 bytes are the most that the API takes.
-        note: Some(finding.message.chars().take(500).collect()),
+        note: Some(shortened(&finding.message, MOST_NOTE).to_owned()),
         action: finding.kind.to_owned(),
         secondary: None,
     };
@@ -212,6 +230,13 @@ mod tests {
         let told = |load: f64| quantity(MetricsQps::new(load).unwrap()).unwrap().to_string();
         let cases = [0.0, 0.0123, 8.6449, 123.4, 98_765.0].map(told);
         assert_eq!(cases, ["0", "12m", "8640m", "123", "98800"]);
+    }
+
+    #[test]
+    fn a_text_is_cut_between_two_letters() {
+        assert_eq!(shortened("überall", 3), "üb");
+        assert_eq!(shortened("überall", 1), "");
+        assert_eq!(shortened("über", 1024), "über");
     }
 
     #[test]

@@ -22,6 +22,8 @@ impl Kinds {
 /// What a scale says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ScaleFacts {
+    /// The version that says so.
+    pub(super) version: Option<String>,
     /// Replicas asked for.
     pub(super) spec: u32,
     /// Replicas there.
@@ -71,6 +73,9 @@ pub(super) enum TargetError {
         /// With what.
         kind: String,
     },
+    /// Somebody changed the workload after it was read.
+    #[error("it has changed since it was read")]
+    Changed,
     /// The API server did not answer as it should.
     #[error("the scale of {kind} {name} cannot be reached: {why}")]
     Failed {
@@ -91,6 +96,7 @@ impl TargetError {
             Self::UnknownKind { .. } => "TargetKindUnknown",
             Self::NoSelector { .. } => "TargetWithoutSelector",
             Self::Forbidden { .. } => "TargetForbidden",
+            Self::Changed => "TargetChanged",
             Self::Failed { .. } => "TargetUnreachable",
         }
     }
@@ -147,18 +153,20 @@ impl Target {
         let status = scale.status.unwrap_or_default();
         let selector = status.selector.filter(|selector| !selector.is_empty());
         Ok(ScaleFacts {
+            version: scale.metadata.resource_version,
             spec: count(scale.spec.unwrap_or_default().replicas),
             status: count(Some(status.replicas)),
             selector: selector.ok_or(TargetError::NoSelector { kind, name })?,
         })
     }
 
-    /// Asks for so many replicas.
+    /// Asks for so many replicas, if the workload is as it was `read`: a write that was delayed on its way overrules nobody.
     ///
     /// # Errors
     /// When the API server does not take it.
-    pub(super) async fn write(&self, replicas: u32) -> Result<(), TargetError> {
-        let patch = serde_json::json!({ "spec": { "replicas": replicas } });
+    pub(super) async fn write(&self, replicas: u32, read: &ScaleFacts) -> Result<(), TargetError> {
+        let metadata = serde_json::json!({ "resourceVersion": read.version });
+        let patch = serde_json::json!({ "metadata": metadata, "spec": { "replicas": replicas } });
         let params = PatchParams { field_manager: Some(super::MANAGER.to_owned()), ..PatchParams::default() };
         let written = self.api.patch_scale(&self.reference.name, &params, &Patch::Merge(patch)).await;
         written.map(|_: Scale| ()).map_err(|error| self.failed("patch", &error))
@@ -168,6 +176,7 @@ impl Target {
         let ScaleTargetRef { kind, name, .. } = self.reference.clone();
         match error {
             kube::Error::Api(status) if status.code == 404 => TargetError::NotFound { kind, name },
+            kube::Error::Api(status) if status.code == 409 => TargetError::Changed,
             kube::Error::Api(status) if status.code == 403 => TargetError::Forbidden { verb, kind },
             _ => TargetError::Failed { kind, name, why: told(error) },
         }

@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use plimsoll::scale::StartUp;
-use plimsoll::spec::{
-    Actuation, Checked, Cpu, Load, Mode, ScaleTargetRef, Scrape, Source as SpecSource, Spec,
-};
+use plimsoll::scale::{Decision, StartUp};
+use plimsoll::spec::{Checked, Cpu, Load, ScaleTargetRef, Scrape, Source as SpecSource, Spec};
 use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinSet};
 
 use super::actuation::{Actuated, Actuator, Surroundings};
 use super::conditions::{self, Facts, Finding};
@@ -24,12 +21,19 @@ use super::{Context, is_paused};
 use crate::board::ObjectKey;
 use crate::collect::{PodNames, QueriedPods, Query, Targets};
 use crate::config::Servers;
-use crate::engine::{Engine, Mind, Object, Server, Source};
+use crate::engine::{self, Engine, Mind, Object, Server, Source};
 use crate::resource::{LoadAwareAutoscaler, Status};
 use crate::stop::{self, Stop, Stopper};
 
-/// How often an object is looked at whose spec says nothing of it, since it cannot be used.
-const IDLE: Span = Span::from_secs(15);
+/// Time between two looks at everything, as kube-controller-manager has it: however often the load is read, the API server is asked no
+/// more often.
+const ROUND: Span = Span::from_secs(15);
+
+/// Rounds in which an object whose load is not known again yet, after a start, keeps the status of before.
+const SETTLING: u32 = 4;
+
+/// Time between two tries to leave a workload to others: at first, and at most.
+const LEAVE_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Longest time for one look at everything: an API server that does not answer holds up nothing for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,6 +55,14 @@ pub(super) enum Told {
 }
 
 impl Told {
+    /// The object, if it is there and can be read.
+    pub(super) fn object(&self) -> Option<&Arc<LoadAwareAutoscaler>> {
+        match self {
+            Self::Is(object) => Some(object),
+            Self::Unreadable { .. } | Self::Deleted => None,
+        }
+    }
+
     /// Whether a person, or another program, has changed nothing: the adapter's own writes of a status come back as news too.
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
         let (Self::Is(this), Self::Is(that)) = (self, other) else { return false };
@@ -71,6 +83,7 @@ pub(super) struct Workload {
     pods: PodsWatch,
     actuator: Actuator,
     status: StatusWriter,
+    rounds: u32,
 }
 
 /// The engine of an object, and how it is told of pods.
@@ -78,8 +91,11 @@ struct Running {
     spec: Spec,
     mind: Mind,
     feed: Feed,
+    /// Whether a person has paused it, as the mind was told.
+    is_paused: bool,
     stopper: Stopper,
-    task: JoinHandle<()>,
+    /// The one task of the engine; it goes with this.
+    task: JoinSet<()>,
 }
 
 enum Feed {
@@ -117,99 +133,102 @@ impl Workload {
             pods: PodsWatch::default(),
             actuator,
             status: StatusWriter::default(),
+            rounds: 0,
         }
     }
 
     /// Works until the object is deleted, then leaves the workload to others; or until it is told to stop, and leaves all as it is.
-    pub(super) async fn run(mut self, mut told: watch::Receiver<Told>, mut stop: Stop) {
-        let work = async {
-            loop {
-                let object = told.borrow_and_update().clone();
-                let interval = match object {
-                    Told::Is(object) => match tokio::time::timeout(PATIENCE, self.round(&object)).await {
-                        Ok(interval) => interval,
-                        Err(_) => {
-                            tracing::warn!(object = %self.key, "the API server does not answer");
-                            Span::ZERO
-                        }
-                    },
-                    Told::Unreadable { subject, why } => {
-                        self.end_engine().await;
-                        self.tell_invalid(&subject, &why).await;
-                        IDLE
-                    }
-                    Told::Deleted => return self.leave().await,
-                };
-                let clock = self.context.clock.clone();
-                let due = clock.now() + interval;
-                loop {
-                    tokio::select! {
-                        () = clock.sleep_until(due) => break,
-                        changed = told.changed() => match changed {
-                            Ok(()) => break,
-                            // Nobody tells of it any more: the adapter is ending.
-                            Err(_) => return,
-                        },
-                        seen = self.pods.next() => self.saw(seen).await,
-                    }
-                }
-            }
+    ///
+    /// # Errors
+    /// When its engine panicked.
+    pub(super) async fn run(
+        mut self,
+        mut told: watch::Receiver<Told>,
+        mut stop: Stop,
+    ) -> Result<(), JoinError> {
+        let ended = tokio::select! {
+            ended = self.work(&mut told) => ended,
+            () = stop.told() => Ok(()),
         };
-        tokio::select! {
-            () = work => {}
-            () = stop.told() => {}
-        }
-        self.end_engine().await;
+        ended.and(self.end_engine().await)
     }
 
-    /// Looks at everything once, acts, and says when to look again.
-    async fn round(&mut self, object: &LoadAwareAutoscaler) -> Span {
+    async fn work(&mut self, told: &mut watch::Receiver<Told>) -> Result<(), JoinError> {
+        loop {
+            let object = told.borrow_and_update().clone();
+            match object {
+                Told::Is(object) => match tokio::time::timeout(PATIENCE, self.round(&object)).await {
+                    Ok(ended) => ended?,
+                    Err(_) => tracing::warn!(object = %self.key, "the API server does not answer"),
+                },
+                Told::Unreadable { subject, why } => {
+                    self.end_engine().await?;
+                    self.tell_invalid(&subject, &why).await;
+                }
+                Told::Deleted => return self.leave().await,
+            }
+            let clock = self.context.clock.clone();
+            let due = clock.now() + ROUND;
+            loop {
+                tokio::select! {
+                    () = clock.sleep_until(due) => break,
+                    changed = told.changed() => match changed {
+                        Ok(()) => break,
+                        // Nobody tells of it any more: the adapter is ending.
+                        Err(_) => return Ok(()),
+                    },
+                    seen = self.pods.next() => self.saw(seen).await,
+                    ended = ended(&mut self.running) => return ended,
+                }
+            }
+        }
+    }
+
+    /// Looks at everything once, and acts.
+    async fn round(&mut self, object: &LoadAwareAutoscaler) -> Result<(), JoinError> {
         let spec = &object.spec.0;
         let made = spec.check().map_err(|error| error.to_string());
         let made = made.and_then(|checked| Ok((source(spec, &self.context.servers)?, checked)));
         let (source, checked) = match made {
             Ok(made) => made,
             Err(why) => {
-                self.end_engine().await;
+                self.end_engine().await?;
                 self.tell_invalid(&object.into(), &why).await;
-                return IDLE;
+                return Ok(());
             }
         };
-        let interval = checked.interval;
         let scale = self.look_at_scale(spec).await;
-        self.keep_engine(spec, checked, source).await;
+        let is_other = self.keep_engine(spec, checked, source).await?;
         let is_paused = is_paused(object);
         let now = self.context.clock.now();
         let current = scale.as_ref().ok().map(|(_, scale)| scale.spec);
         self.feed(current);
-        if let Some(running) = &self.running {
+        if let Some(running) = &mut self.running {
             running.mind.tell(now, current, is_paused).await;
+            // What was decided by another spec, or before a pause, is not to be acted upon.
+            if std::mem::replace(&mut running.is_paused, is_paused) != is_paused || is_other {
+                running.mind.decide(now).await;
+            }
         }
         let cell = self.context.board.cell(&self.key);
         let decision = cell.latest().clone();
         let decision = decision.as_deref();
-        let rival = self.rival(object);
-        let actuated = match &scale {
-            Ok((target, scale)) if rival.is_none() => {
-                let hpas = self.context.hpas(&self.key.namespace);
-                let external = self.context.external.borrow().clone();
-                let asks_for_cpu = self.pods.pods.as_ref().and_then(Pods::ask_for_cpu);
-                let has_cpu = match (*self.context.serves_cpu.borrow(), asks_for_cpu) {
-                    (Some(false), _) | (_, Some(false)) => Some(false),
-                    (Some(true), Some(true)) => Some(true),
-                    _ => None,
-                };
-                let around = Surroundings { hpas: &hpas, external: &external, has_cpu };
-                self.actuator.act(object, &around, target, scale, decision, now).await
-            }
-            Ok(_) => Actuated::trouble_because(
-                "TargetHasOtherObject",
-                format!(
-                    "the older LoadAwareAutoscaler {} scales the same workload: delete one of the two",
-                    rival.map(|rival| rival.name).unwrap_or_default()
+        let hpas = self.context.hpas(&self.key.namespace);
+        let external = self.context.external.borrow().clone();
+        let around = Surroundings { hpas: &hpas, external: &external, has_cpu: self.has_cpu() };
+        let actuated = match (&scale, self.context.claims.rival(&self.key, object)) {
+            (_, Some(rival)) => match self.actuator.yield_to(&around).await {
+                Ok(()) => Actuated::trouble_because(
+                    "TargetHasOtherObject",
+                    format!(
+                        "the older LoadAwareAutoscaler {} scales the same workload: delete one of the two",
+                        rival.name
+                    ),
                 ),
-            ),
-            Err(_) => Actuated::Nothing,
+                Err(trouble) => trouble,
+            },
+            (Ok(found), None) => self.actuator.act(object, &around, found, decision, now).await,
+            (Err(_), None) => Actuated::Nothing,
         };
         let unreadable = match (&self.running, &self.pods.pods) {
             (Some(Running { feed: Feed::Pages(_, scrape), .. }), Some(pods)) => pods.unreadable(scrape),
@@ -223,21 +242,33 @@ impl Workload {
             target: scale.as_ref().err(),
             unreadable: unreadable.as_deref(),
             decision,
+            now,
             actuated: &actuated,
         });
-        let status = status::of(decision, spec.mode, current, &actuated);
-        self.tell(&object.into(), status, findings, now).await;
-        interval
+        let subject = object.into();
+        if !self.is_settling(&subject, decision) {
+            let status = status::of(decision, spec.mode, current, &actuated);
+            self.tell(&subject, status, findings, now).await;
+        }
+        Ok(())
     }
 
-    /// The older object that scales the same workload, if there is one.
-    fn rival(&self, object: &LoadAwareAutoscaler) -> Option<ObjectKey> {
-        let (claims, spec) = (&self.context.claims, &object.spec.0);
-        if spec.mode == Mode::Observe || spec.actuation == Actuation::None {
-            claims.let_go(&self.key);
-            return None;
+    /// Whether the adapter has just begun, so that what it does not know yet is no news of the workload.
+    fn is_settling(&mut self, subject: &Subject, decision: Option<&Decision>) -> bool {
+        let is_known = decision.is_some_and(|decision| decision.outcome.desired().is_some());
+        let was_told = !subject.conditions.is_empty() && self.status.is_silent();
+        self.rounds = self.rounds.saturating_add(1);
+        was_told && !is_known && self.rounds <= SETTLING
+    }
+
+    /// Whether an HPA could go by the pods' CPU; none while that is not known.
+    fn has_cpu(&self) -> Option<bool> {
+        let asked_for = self.pods.pods.as_ref().and_then(Pods::ask_for_cpu);
+        match (*self.context.serves_cpu.borrow(), asked_for) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
         }
-        claims.claim(&self.key, &spec.scale_target_ref, object.metadata.creation_timestamp.as_ref())
     }
 
     /// The scale, and the watch of the pods that it selects.
@@ -294,7 +325,7 @@ impl Workload {
                 *targets = Targets {
                     ready: pods.pages(scrape),
                     warming: pods.warming(),
-                    replicas: replicas.unwrap_or(targets.replicas),
+                    replicas: replicas.or(targets.replicas),
                     updating: pods.are_updating(),
                     cpu: pods.cpu(),
                 };
@@ -312,30 +343,43 @@ impl Workload {
         }
     }
 
-    /// An engine for this spec, which knows what the one for the last spec learned.
-    async fn keep_engine(&mut self, spec: &Spec, checked: Checked, source: WantedSource) {
+    /// An engine for this spec, which knows what the one for the last spec learned. Whether it goes on by another spec than before.
+    async fn keep_engine(
+        &mut self,
+        spec: &Spec,
+        checked: Checked,
+        source: WantedSource,
+    ) -> Result<bool, JoinError> {
         let same_load = |running: &Running| {
             running.spec.load == spec.load && running.spec.scale_target_ref == spec.scale_target_ref
         };
         match &mut self.running {
-            Some(running) if running.spec == *spec => return,
+            Some(running) if running.spec == *spec => return Ok(false),
             Some(running) if same_load(running) => {
                 running.mind.respec(checked).await;
                 running.spec = spec.clone();
-                return;
+                return Ok(true);
             }
             _ => {}
         }
+        let same_series = |running: &Running| {
+            running.spec.scale_target_ref == spec.scale_target_ref
+                && Query::new(&running.spec.load) == Query::new(&spec.load)
+        };
         let learned = match &self.running {
-            Some(running) if Query::new(&running.spec.load) == Query::new(&spec.load) => {
-                running.mind.checkpoint().await
-            }
+            Some(running) if same_series(running) => running.mind.checkpoint().await,
             _ => None,
         };
-        self.end_engine().await;
+        self.end_engine().await?;
         let context = &self.context;
         let (source, feed) = source.start(spec);
-        let object = Object { key: self.key.clone(), spec: checked, query: Query::new(&spec.load), source };
+        let object = Object {
+            key: self.key.clone(),
+            workload: spec.scale_target_ref.clone(),
+            spec: checked,
+            query: Query::new(&spec.load),
+            source,
+        };
         let engine = Engine::new(
             object,
             context.scraper.clone(),
@@ -348,18 +392,23 @@ impl Workload {
             mind.resume(learned).await;
         }
         let (stopper, stop) = stop::channel();
-        let task = tokio::spawn(engine.run(stop));
-        self.running = Some(Running { spec: spec.clone(), mind, feed, stopper, task });
+        let mut task = JoinSet::new();
+        task.spawn(engine.run(stop));
+        self.running = Some(Running { spec: spec.clone(), mind, feed, is_paused: false, stopper, task });
+        Ok(false)
     }
 
-    async fn end_engine(&mut self) {
-        if let Some(Running { stopper, task, .. }) = self.running.take() {
-            stopper.stop();
-            if let Err(error) = task.await {
-                tracing::error!(object = %self.key, %error, "an engine ended early");
-            }
+    async fn end_engine(&mut self) -> Result<(), JoinError> {
+        let mut running = self.running.take();
+        if let Some(running) = &running {
+            running.stopper.stop();
         }
+        let ended = match running {
+            Some(_) => ended(&mut running).await,
+            None => Ok(()),
+        };
         self.context.board.clear(&self.key);
+        ended
     }
 
     async fn tell_invalid(&mut self, subject: &Subject, why: &str) {
@@ -375,15 +424,33 @@ impl Workload {
     }
 
     /// The object is gone.
-    async fn leave(&mut self) {
-        let on_delete = self.running.as_ref().map(|running| running.spec.on_delete).unwrap_or_default();
-        self.end_engine().await;
+    async fn leave(&mut self) -> Result<(), JoinError> {
+        let spec = self.running.as_ref().map(|running| running.spec.clone());
+        self.end_engine().await?;
         self.context.board.remove(&self.key);
-        self.context.claims.let_go(&self.key);
-        let hpas: Vec<Arc<HorizontalPodAutoscaler>> = self.context.hpas(&self.key.namespace);
-        if let Err(trouble) = self.actuator.release(on_delete, &hpas).await {
-            tracing::warn!(object = %self.key, ?trouble, "the HPA of a deleted object is left as it is");
+        if let Some(Err(error)) = self.context.state_dir.as_deref().map(|dir| engine::forget(dir, &self.key))
+        {
+            tracing::warn!(object = %self.key, %error, "what was learned of a deleted object is still there");
         }
+        let (mut pause, longest) = LEAVE_AGAIN;
+        loop {
+            let trouble = match tokio::time::timeout(PATIENCE, self.actuator.leave(spec.as_ref())).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(trouble)) => trouble.trouble().map(|(_, message)| message).unwrap_or_default(),
+                Err(_) => "the API server does not answer".to_owned(),
+            };
+            tracing::warn!(object = %self.key, trouble, "the HPA of a deleted object is not left yet: tried again");
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(longest);
+        }
+    }
+}
+
+/// Returns when the engine ends; never without one.
+async fn ended(running: &mut Option<Running>) -> Result<(), JoinError> {
+    match running {
+        Some(running) => running.task.join_next().await.unwrap_or(Ok(())),
+        None => std::future::pending().await,
     }
 }
 

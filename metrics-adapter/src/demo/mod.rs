@@ -72,7 +72,8 @@ pub async fn run(options: Options, out: &mut (impl Write + Send), mut stop: Stop
     let mut adapter = Adapter::bind(listen, clock.clone()).await?;
     let query = Query::new(&spec.load);
     let source = Source::Pods { targets: targets_rx, cpu: None };
-    adapter.add(Object { key: key.clone(), spec: checked, query, source });
+    let workload = spec.scale_target_ref.clone();
+    adapter.add(Object { key: key.clone(), workload, spec: checked, query, source });
 
     let client = Client::new(adapter.api_addr(), &adapter.certificate().chain()[0])?;
     let mut scaler = Scaler::new(&spec, key.clone(), client);

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll::hpa::{
-    Behavior, FetchError, Hpa, HpaSpec, MetricSpec, Observed, Samples, ScalingRules, Settings, ValueTarget,
-};
+use plimsoll::hpa::{FetchError, Hpa, HpaSpec, MetricSpec, Observed, Samples, Settings, ValueTarget};
 use plimsoll::spec::Spec;
 use plimsoll::units::{Quantity, Time};
 
@@ -32,7 +30,6 @@ impl Scaler {
     /// As the controller would create it: the replicas that Plimsoll wants, one pod for each, and no tolerance.
     pub(super) fn new(spec: &Spec, key: ObjectKey, client: Client) -> Self {
         let one = Quantity::from_milli(1000);
-        let exactly = ScalingRules { tolerance: Some(Quantity::from_milli(0)), ..ScalingRules::default() };
         let metric = MetricSpec::External {
             metric: Metric::DesiredReplicas.name().to_owned(),
             selector: None,
@@ -42,7 +39,7 @@ impl Scaler {
             min_replicas: i32::try_from(spec.min_replicas).ok(),
             max_replicas: i32::try_from(spec.max_replicas).unwrap_or(i32::MAX),
             metrics: vec![metric],
-            behavior: Some(Behavior { scale_up: Some(exactly.clone()), scale_down: Some(exactly) }),
+            behavior: Some(spec.behavior.clone().unwrap_or_default().exact()),
         };
         Self { hpa: Hpa::new(hpa, Settings::default()), key, client }
     }

@@ -151,7 +151,7 @@ impl World {
         let config = state.cluster.config();
         let cpu = PodCpu { request: Some(config.cores), limit: Some(config.usable()) };
         let (warming, replicas) = (state.count().1, state.cluster.replicas());
-        let targets = Targets { ready, warming, replicas, updating: false, cpu };
+        let targets = Targets { ready, warming, replicas: Some(replicas), updating: false, cpu };
         self.targets.send_replace(targets);
     }
 }

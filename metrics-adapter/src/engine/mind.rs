@@ -7,14 +7,19 @@ use plimsoll::spec::Checked;
 use plimsoll::units::Time;
 use tokio::sync::Mutex;
 
-/// The autoscaler of one engine. It thinks one thing at a time, so these wait until it has thought.
+use crate::board::Cell;
+
+/// The autoscaler of one engine, and where it publishes. It thinks one thing at a time, so these wait until it has thought.
 #[derive(Debug, Clone)]
-pub struct Mind(pub(super) Arc<Mutex<Autoscaler>>);
+pub struct Mind {
+    pub(super) autoscaler: Arc<Mutex<Autoscaler>>,
+    pub(super) cell: Arc<Cell>,
+}
 
 impl Mind {
     /// Tells it of the replicas that are asked for now, where that is known, and whether a person has paused it.
     pub async fn tell(&self, now: Time, replicas: Option<u32>, is_paused: bool) {
-        let mut autoscaler = self.0.lock().await;
+        let mut autoscaler = self.autoscaler.lock().await;
         if let Some(replicas) = replicas {
             autoscaler.note_replicas(now, replicas);
         }
@@ -23,12 +28,18 @@ impl Mind {
 
     /// Tells it how a pod came up.
     pub async fn started(&self, start_up: StartUp) {
-        self.0.lock().await.started(start_up);
+        self.autoscaler.lock().await.started(start_up);
     }
 
     /// Gives it another spec; it keeps what it has learned. Whether all of that still counts.
     pub async fn respec(&self, spec: Checked) -> bool {
         self.think(|autoscaler| autoscaler.respec(spec)).await.unwrap_or_default()
+    }
+
+    /// Decides anew by what it knows, and publishes that: for when something was told that cannot wait for the next sample.
+    pub async fn decide(&self, now: Time) {
+        let cell = Arc::clone(&self.cell);
+        self.think(move |autoscaler| cell.publish(autoscaler.decide(now))).await;
     }
 
     /// What it has learned.
@@ -46,7 +57,7 @@ impl Mind {
         &self,
         thought: impl FnOnce(&mut Autoscaler) -> T + Send + 'static,
     ) -> Option<T> {
-        let autoscaler = Arc::clone(&self.0);
+        let autoscaler = Arc::clone(&self.autoscaler);
         tokio::task::spawn_blocking(move || thought(&mut autoscaler.blocking_lock())).await.ok()
     }
 }

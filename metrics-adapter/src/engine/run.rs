@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plimsoll::forecast::Series;
 use plimsoll::load::Sample;
 use plimsoll::scale::Autoscaler;
-use plimsoll::spec::Checked;
+use plimsoll::spec::{Checked, ScaleTargetRef};
 use plimsoll::units::{Span, Time};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -26,6 +26,8 @@ use crate::stop::Stop;
 pub struct Object {
     /// Which one.
     pub key: ObjectKey,
+    /// Which workload it is about: what was learned of another says nothing of this one.
+    pub workload: ScaleTargetRef,
     /// What it wants, checked.
     pub spec: Checked,
     /// What it reads of its workload.
@@ -154,9 +156,9 @@ impl Engine {
         readiness: Readiness,
         state_dir: Option<&Path>,
     ) -> Self {
-        let Object { key, spec, query, source } = object;
+        let Object { key, workload, spec, query, source } = object;
         let past = Recollection::of(&key, &query, &source, &scraper);
-        let state = state_dir.map(|dir| StateFile::of(dir, &key, &query));
+        let state = state_dir.map(|dir| StateFile::of(dir, &key, &workload, &query));
         let interval = spec.interval;
         let collector = Collecting::new(&key, query, interval, source, &scraper);
         let cell = board.cell(&key);
@@ -167,7 +169,7 @@ impl Engine {
 
     /// What it thinks with, to be told of more.
     pub fn mind(&self) -> Mind {
-        Mind(Arc::clone(&self.autoscaler))
+        Mind { autoscaler: Arc::clone(&self.autoscaler), cell: Arc::clone(&self.cell) }
     }
 
     /// Works until it is told to stop.
@@ -299,9 +301,14 @@ impl Engine {
         }
         self.recollect().await;
         let now = self.scraper.clock.now();
-        let decision = self.think(move |autoscaler| autoscaler.decide(now)).await;
-        tracing::debug!(object = %self.key, ?decision.outcome, "decided");
-        self.cell.publish(decision);
+        let (object, cell) = (self.key.clone(), Arc::clone(&self.cell));
+        // Published before anybody else can decide: the newest one stays.
+        self.think(move |autoscaler| {
+            let decision = autoscaler.decide(now);
+            tracing::debug!(%object, ?decision.outcome, "decided");
+            cell.publish(decision);
+        })
+        .await;
         self.readiness.set();
         self.scraper.telemetry.round_took(now - began);
         if now - self.kept_at >= KEEP_EVERY {

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use plimsoll::scale::Checkpoint;
+use plimsoll::spec::ScaleTargetRef;
 use serde::{Deserialize, Serialize};
 
 use crate::board::ObjectKey;
@@ -35,6 +36,25 @@ pub(super) struct StateFile {
     path: PathBuf,
     /// What the object asks for: what was learned of other series says nothing of these.
     about: String,
+}
+
+fn path(dir: &Path, key: &ObjectKey) -> PathBuf {
+    // Neither a namespace nor a name has an underscore, or anything that a path would take for a separator.
+    dir.join(format!("{}_{}.state.json", key.namespace, key.name))
+}
+
+/// Removes what is kept in `dir` of an object that is no more.
+///
+/// # Errors
+/// When there is something and it cannot be removed.
+pub fn forget(dir: &Path, key: &ObjectKey) -> Result<(), StateError> {
+    let path = path(dir, key);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StateError { path, problem: error.into() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is in the file.
@@ -68,11 +88,9 @@ enum Problem {
 }
 
 impl StateFile {
-    /// The object's file in `dir`, for what `query` asks for.
-    pub(super) fn of(dir: &Path, key: &ObjectKey, query: &Query) -> Self {
-        // Neither a namespace nor a name has an underscore, or anything that a path would take for a separator.
-        let path = dir.join(format!("{}_{}.state.json", key.namespace, key.name));
-        Self { path, about: format!("{query:?}") }
+    /// The object's file in `dir`, for what `query` asks of `workload`.
+    pub(super) fn of(dir: &Path, key: &ObjectKey, workload: &ScaleTargetRef, query: &Query) -> Self {
+        Self { path: path(dir, key), about: format!("{workload:?} {query:?}") }
     }
 
     /// What was kept; none if nothing was.
@@ -137,6 +155,19 @@ mod tests {
         Checkpoint { schema: CHECKPOINT_SCHEMA, model, latency: None, history: Some(series), outlook: None }
     }
 
+    fn file(dir: &Path, workload: &str, histogram: &str) -> StateFile {
+        let workload = ScaleTargetRef {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            name: workload.into(),
+        };
+        StateFile::of(dir, &key(), &workload, &query(histogram))
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey::new("shop", "checkout")
+    }
+
     fn query(histogram: &str) -> Query {
         Query::new(&serde_json::from_value(serde_json::json!({"histogram": histogram})).unwrap())
     }
@@ -144,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_what_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"), &query("d"));
+        let file = file(dir.path(), "web", "d");
         assert!(file.read().unwrap().is_none());
         file.write(&checkpoint()).unwrap();
         let read = file.read().unwrap().unwrap();
@@ -154,18 +185,29 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learned_of_other_series_is_not_taken_up() {
+    fn what_was_learned_of_something_else_is_not_taken_up() {
         let dir = tempfile::tempdir().unwrap();
-        let key = ObjectKey::new("shop", "checkout");
-        StateFile::of(dir.path(), &key, &query("d")).write(&checkpoint()).unwrap();
-        let error = StateFile::of(dir.path(), &key, &query("e")).read().unwrap_err().to_string();
-        assert!(error.contains("no longer what the spec asks for"), "{error}");
+        file(dir.path(), "web", "d").write(&checkpoint()).unwrap();
+        for other in [file(dir.path(), "web", "e"), file(dir.path(), "api", "d")] {
+            let error = other.read().unwrap_err().to_string();
+            assert!(error.contains("no longer what the spec asks for"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_no_more_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = file(dir.path(), "web", "d");
+        file.write(&checkpoint()).unwrap();
+        forget(dir.path(), &key()).unwrap();
+        assert!(file.read().unwrap().is_none());
+        forget(dir.path(), &key()).unwrap();
     }
 
     #[test]
     fn what_is_no_checkpoint_is_an_error_that_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let file = StateFile::of(dir.path(), &ObjectKey::new("shop", "checkout"), &query("d"));
+        let file = file(dir.path(), "web", "d");
         for text in ["", "{}", "{\"schema\":9}", "[1,2"] {
             std::fs::write(&file.path, text).unwrap();
             let error = file.read().unwrap_err().to_string();
@@ -180,7 +222,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let file = StateFile::of(&dir.path().join("gone"), &ObjectKey::new("shop", "checkout"), &query("d"));
+        let file = file(&dir.path().join("gone"), "web", "d");
         assert!(file.read().unwrap().is_none());
         assert!(file.write(&checkpoint()).is_err());
     }

@@ -3,7 +3,7 @@
 //! Nothing here turns an unknown into a number, and no answer holds two values: a HorizontalPodAutoscaler adds up
 //! whatever it is given.
 
-use plimsoll::scale::{Fallback, NoOpinion, Outcome};
+use plimsoll::scale::{Desired, Fallback, NoOpinion, Outcome};
 use plimsoll::units::{Quantity, Time};
 use serde::{Serialize, Serializer};
 
@@ -135,6 +135,11 @@ fn value(metric: Metric, key: &ObjectKey, cell: &Cell, now: Time) -> Result<Repl
     let Some(decision) = latest.as_deref() else {
         return Err(unknown("nothing was decided yet"));
     };
+    let is_paused = decision.outcome.desired().is_some_and(Desired::is_paused);
+    if metric == Metric::DesiredReplicas && is_paused {
+        // The replicas that there were may be fewer than a person has scaled to since. An error holds whatever there is.
+        return Err(unknown("a person has paused the object, so the replicas stay as they are"));
+    }
     let (number, valid_until) = metric.of(&decision.outcome).map_err(|why| unknown(&why.to_string()))?;
     let (what, told_at) = match (&decision.outcome, &decision.evidence) {
         (Outcome::Fallback(_), _) => ("is", decision.at),
@@ -198,7 +203,9 @@ mod tests {
     use http_body_util::BodyExt as _;
     use hyper::StatusCode;
     use plimsoll::load::{Load, Pods};
-    use plimsoll::scale::{Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence};
+    use plimsoll::scale::{
+        Capacity, CapacitySource, DECISION_SCHEMA, Decision, Desired, Evidence, Step, StepKind,
+    };
     use plimsoll::spec::Mode;
     use plimsoll::units::{MetricsQps, Rate, Span};
     use serde_json::Value;
@@ -342,6 +349,19 @@ mod tests {
         assert_eq!((status.as_u16(), &body["message"]), (503, &message.into()));
         let unknown = "metricsqps of shop/checkout is not known: nothing was measured yet".to_owned();
         assert_eq!(refusal(&board, Span::ZERO, "").await, (503, unknown));
+    }
+
+    #[tokio::test]
+    async fn a_paused_object_wants_no_replicas_and_shows_its_load() {
+        let mut paused = desired(8.6);
+        if let Outcome::Desired(desired) = &mut paused.outcome {
+            desired.steps.push(Step { replicas: 3, kind: StepKind::Paused });
+        }
+        let board = board(&[("shop", "checkout", &paused)]);
+        assert_eq!(ask(&board, Span::ZERO, Metric::MetricsQps.name(), "").await.0, StatusCode::OK);
+        let (status, body) = ask(&board, Span::ZERO, Metric::DesiredReplicas.name(), "").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body["message"].as_str().unwrap().contains("a person has paused the object"), "{body}");
     }
 
     #[tokio::test]

@@ -97,6 +97,8 @@ impl Autoscaler {
         let current = self.current.map(|(current, _)| current);
         let replicas = match missing.then {
             Then::AtLeast(replicas) => current?.max(replicas),
+            // The first lessons of a workload are no outage, and no reason to lower what serves it.
+            Then::Exactly(_) if self.known_until.is_none() && !why.is_outage() => return None,
             Then::Exactly(replicas) => replicas,
         };
         let mut steps = Steps::from(replicas, StepKind::Fallback { then: missing.then });

@@ -9,7 +9,7 @@ use crate::forecast::local_time::Zone;
 use crate::units::Span;
 
 /// Most schedules of one object.
-const MOST_SCHEDULES: usize = 100;
+const MOST_SCHEDULES: usize = 32;
 
 const MINUTE: Span = Span::from_secs(60);
 const DAY: Span = Span::from_secs(86_400);

@@ -42,7 +42,6 @@ fn changes(program: &Path) -> Result<(), Failed> {
         let follows = |hpas: &[HorizontalPodAutoscaler]| {
             hpas.len() == 1 && metrics(&hpas[0]) == ["plimsoll-desired-replicas"]
         };
-        let is_left = |hpas: &[HorizontalPodAutoscaler]| hpas.len() == 1 && metrics(&hpas[0]) == ["cpu"];
 
         scene.apply(&autoscaler(NAME, json!({"mode": "Observe"}))).await;
         scene.until_condition("Ready", "True", "Observing").await;
@@ -80,6 +79,9 @@ fn changes(program: &Path) -> Result<(), Failed> {
         };
         scene.until("it wants no fewer than there are", is_held).await;
         scene.pass_intervals(8, async || assert_eq!(scene.replicas(NAME).await, 10)).await;
+        // A person adds two, and the decision of before, for ten, takes none away.
+        scene.scale(NAME, 12).await;
+        scene.pass_intervals(8, async || assert_eq!(scene.replicas(NAME).await, 12)).await;
 
         scene.apply(&autoscaler(NAME, json!({"maxReplicas": 6}))).await;
         scene.until_replicas(2).await;
@@ -91,17 +93,33 @@ fn changes(program: &Path) -> Result<(), Failed> {
 fn pausing(program: &Path) -> Result<(), Failed> {
     play(program, 3, 25.0, async |scene: &mut Scene| {
         scene.start_adapter();
-        scene.apply(&autoscaler(NAME, json!({}))).await;
-        scene.until_condition("Ready", "True", "Deciding").await;
-        scene.until_replicas(3).await;
-        annotate(scene, json!({"plimsoll.dev/paused": "true"})).await;
-        scene.until_condition("Paused", "True", "PausedByAnnotation").await;
-        scene.load.set(95.0);
-        scene.pass_intervals(10, async || assert_eq!(scene.replicas(NAME).await, 3)).await;
-        annotate(scene, json!({"plimsoll.dev/paused": null})).await;
-        scene.until_replicas(10).await;
-        scene.until_condition("Paused", "False", "NotPaused").await;
+        for actuation in ["HPA", "Scale"] {
+            scene.load.set(25.0);
+            scene.apply(&autoscaler(NAME, json!({"actuation": actuation}))).await;
+            scene.until_condition("Ready", "True", "Deciding").await;
+            scene.until_replicas(3).await;
+            annotate(scene, json!({"plimsoll.dev/paused": "true"})).await;
+            scene.until_condition("Paused", "True", "PausedByAnnotation").await;
+            scene.load.set(95.0);
+            scene.pass_intervals(10, async || assert_eq!(scene.replicas(NAME).await, 3)).await;
+            // A person scales by hand, up and down, and nobody undoes it.
+            for by_hand in [7, 2] {
+                scene.scale(NAME, by_hand).await;
+                scene.pass_intervals(6, async || assert_eq!(scene.replicas(NAME).await, by_hand)).await;
+            }
+            annotate(scene, json!({"plimsoll.dev/paused": null})).await;
+            scene.until_replicas(10).await;
+            scene.until_condition("Paused", "False", "NotPaused").await;
+        }
     })
+}
+
+fn is_left(hpas: &[HorizontalPodAutoscaler]) -> bool {
+    let takes_none_away = |hpa: &HorizontalPodAutoscaler| {
+        let down = hpa.spec.clone().and_then(|spec| spec.behavior?.scale_down?.select_policy);
+        down.as_deref() == Some("Disabled")
+    };
+    hpas.len() == 1 && metrics(&hpas[0]) == ["cpu"] && takes_none_away(&hpas[0])
 }
 
 /// Changes annotations of the object.
@@ -121,7 +139,7 @@ fn deletion(program: &Path) -> Result<(), Failed> {
         scene.apply(&autoscaler(NAME, json!({}))).await;
         until_hpas(scene, "an HPA follows", follows).await;
         api.delete(NAME, &DeleteParams::default()).await.unwrap();
-        until_hpas(scene, "the HPA is left to its CPU", |hpas| metrics(&hpas[0]) == ["cpu"]).await;
+        until_hpas(scene, "the HPA is left to its CPU", is_left).await;
         assert_eq!(scene.replicas(NAME).await, 3, "nothing is lowered");
 
         // It is taken up again, and then deleted while no adapter is there.
@@ -130,7 +148,7 @@ fn deletion(program: &Path) -> Result<(), Failed> {
         scene.stop_adapter().await;
         api.delete(NAME, &DeleteParams::default()).await.unwrap();
         scene.start_adapter();
-        until_hpas(scene, "the HPA is left to its CPU", |hpas| metrics(&hpas[0]) == ["cpu"]).await;
+        until_hpas(scene, "the HPA is left to its CPU", is_left).await;
 
         scene.apply(&autoscaler(NAME, json!({"onDelete": "Delete"}))).await;
         let is_owned =

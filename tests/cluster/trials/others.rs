@@ -7,6 +7,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use libtest_mimic::Failed;
+use plimsoll::spec::Actuation;
 use plimsoll_adapter::resource::LoadAwareAutoscaler;
 use serde_json::json;
 
@@ -51,6 +52,12 @@ fn takeover(program: &Path) -> Result<(), Failed> {
         scene.until("it is what it was", is_back).await;
         let hpa = scene.hpa_api().get("theirs").await.unwrap();
         assert!(hpa.labels().is_empty() && hpa.annotations().is_empty(), "{hpa:?}");
+        let is_disowned = async || {
+            let hpa = scene.hpa_api().get("theirs").await.unwrap();
+            let managers: Vec<_> = hpa.managed_fields().iter().map(|entry| entry.manager.clone()).collect();
+            (!managers.contains(&Some("plimsoll-adapter".to_owned()))).then_some(())
+        };
+        scene.until("no field of it is the adapter's", is_disowned).await;
     })
 }
 
@@ -74,6 +81,19 @@ fn edited(program: &Path) -> Result<(), Failed> {
         // Two ways out: to undo it, or to say the same.
         scene.apply(&autoscaler(NAME, json!({"maxReplicas": 20}))).await;
         scene.until_condition("Ready", "True", "Deciding").await;
+
+        // What is taken out of the object goes out of the HPA.
+        let slow = async || {
+            let spec = scene.hpa_api().get(NAME).await.unwrap().spec.unwrap();
+            spec.behavior?.scale_down?.stabilization_window_seconds
+        };
+        let behavior =
+            json!({"maxReplicas": 20, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 77}}});
+        scene.apply(&autoscaler(NAME, behavior)).await;
+        scene.until("the HPA has it", async || slow().await.filter(|window| *window == 77)).await;
+        scene.apply(&autoscaler(NAME, json!({"maxReplicas": 20}))).await;
+        let is_gone = async || (slow().await != Some(77)).then_some(());
+        scene.until("the HPA has it no more", is_gone).await;
     })
 }
 
@@ -97,6 +117,18 @@ fn rivals(program: &Path) -> Result<(), Failed> {
         let message = scene.until("the younger one is told so", told).await;
         assert!(message.contains(NAME), "{message}");
         scene.pass_intervals(6, async || assert_eq!(scene.replicas(NAME).await, 8)).await;
+
+        // While the older one only observes, the younger one acts, and then makes room again.
+        let followed = async |by: &str| {
+            let hpas = scene.hpas().await;
+            (hpas.len() == 1 && hpas[0].name_any() == by).then_some(())
+        };
+        scene.apply(&autoscaler(NAME, json!({"mode": "Observe"}))).await;
+        second.spec.0.actuation = Actuation::HPA;
+        scene.apply(&second).await;
+        scene.until("an HPA of the younger one", async || followed("second").await).await;
+        scene.apply(&autoscaler(NAME, json!({}))).await;
+        scene.until("an HPA of the older one alone", async || followed(NAME).await).await;
 
         let api: Api<LoadAwareAutoscaler> = Api::namespaced(scene.client.clone(), SHOP);
         api.delete("second", &DeleteParams::default()).await.unwrap();

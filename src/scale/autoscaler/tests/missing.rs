@@ -81,6 +81,23 @@ fn where_nothing_was_ever_known_it_counts_from_the_first_question_and_guesses_no
     assert_eq!(fallback(&a.decide(at(9001))).replicas, 8);
 }
 
+/// The load is there to be seen. What a pod carries is not known yet, and that is no reason to lower what serves it.
+#[test]
+fn the_first_lessons_are_no_outage() {
+    let lessons = |then| {
+        let target = CapacityTarget::CpuUtilization(crate::units::Percent::new(70.0).unwrap());
+        let mut a = Autoscaler::new(Checked { target, ..told(then) });
+        for round in 0..=HOLD / 15 {
+            a.observe(&sample(15 * round, pods(8), &[10.0; 8])).unwrap();
+            a.decide(at(15 * round));
+        }
+        a.decide(at(HOLD + 1))
+    };
+    assert_eq!(replicas(&lessons(Then::Exactly(5))), Err(NoOpinion::NoCpuRequest));
+    assert_eq!(fallback(&lessons(Then::AtLeast(5))).replicas, 8);
+    assert_eq!(fallback(&lessons(Then::AtLeast(12))).replicas, 12);
+}
+
 #[test]
 fn nothing_is_said_unless_the_user_has_said_it() {
     let mut a = known_once(spec(Mode::Auto));

@@ -1,0 +1,391 @@
+//! The HPA of one object in the cluster: kept as it should be, left behind, or given back to whom it belonged.
+//!
+//! It writes only where something differs from what it should be, and never over somebody else: who changed what is ours is
+//! named in a condition, and the change stays.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Client, Resource, ResourceExt};
+use plimsoll::spec::{OnDelete, Spec};
+use serde_json::json;
+
+use super::MANAGER;
+use super::actuation::{Actuated, Surroundings};
+use super::hpa::{self, MANAGED_BY, MANAGED_BY_PLIMSOLL, Shape, Whose};
+use super::leadership::Leadership;
+use super::target::told;
+use crate::board::ObjectKey;
+use crate::external::AUTOSCALER_LABEL;
+use crate::resource::LoadAwareAutoscaler;
+
+/// The HPAs that belong to one object.
+pub(super) struct Hpas {
+    client: Client,
+    key: ObjectKey,
+    leadership: Leadership,
+    kept: Option<Kept>,
+}
+
+/// What was applied last.
+struct Kept {
+    wanted: HorizontalPodAutoscaler,
+    /// What the API server made of it: it adds defaults, and old ones leave out what they do not know.
+    made: HorizontalPodAutoscaler,
+}
+
+/// The HPA that an object finds.
+enum Found<'a> {
+    /// None that concerns it.
+    Nothing,
+    /// Its own.
+    Own(&'a HorizontalPodAutoscaler),
+    /// One that it may take over.
+    Offered(&'a HorizontalPodAutoscaler),
+}
+
+impl Kept {
+    /// Whether `there` is still what was made.
+    fn is(&self, there: &HorizontalPodAutoscaler) -> bool {
+        let (made, is) = (&self.made.metadata, &there.metadata);
+        made.resource_version == is.resource_version
+            || (self.made.spec == there.spec
+                && made.uid == is.uid
+                && made.labels == is.labels
+                && made.annotations == is.annotations
+                && made.owner_references == is.owner_references)
+    }
+}
+
+impl Hpas {
+    /// Those of the object `key`.
+    pub(super) fn new(client: Client, key: ObjectKey, leadership: Leadership) -> Self {
+        Self { client, key, leadership, kept: None }
+    }
+
+    /// Makes the object's HPA what it should be.
+    ///
+    /// # Errors
+    /// Why it cannot be, and what to do.
+    pub(super) async fn keep(
+        &mut self,
+        object: &LoadAwareAutoscaler,
+        shape: (Option<bool>, bool),
+        around: &Surroundings<'_>,
+    ) -> Result<Actuated, Actuated> {
+        let (key, spec) = (self.key.clone(), &object.spec.0);
+        around.external.check()?;
+        let offered = object.annotations().get(hpa::TRANSFER).map(String::as_str);
+        let (name, own, taken) = match self.find(spec, around, offered).await? {
+            Found::Own(own) => (own.name_any(), Some(own), None),
+            Found::Offered(offered) => {
+                around.external.check_reached()?;
+                let taken = self.to_be_taken(spec, offered).await?;
+                (offered.name_any(), None, Some(taken))
+            }
+            Found::Nothing => {
+                around.external.check_reached()?;
+                if around.hpas.iter().any(|hpa| hpa.name_any() == key.name) {
+                    return Err(Actuated::trouble_because(
+                        "HPANameTaken",
+                        format!(
+                            "there is an HPA {} for another workload: rename it, or this object",
+                            key.name
+                        ),
+                    ));
+                }
+                (key.name.clone(), None, None)
+            }
+        };
+        let (has_cpu, is_paused) = shape;
+        // What is not known yet, as after a start, takes no HPA's safety net away.
+        let has_cpu = has_cpu.unwrap_or_else(|| own.or(taken.as_ref()).is_some_and(hpa::goes_by_cpu));
+        let original = match (own, &taken) {
+            (Some(own), _) => own.annotations().get(hpa::ORIGINAL_SPEC).cloned(),
+            (None, Some(taken)) => taken.spec.as_ref().and_then(|spec| serde_json::to_string(spec).ok()),
+            (None, None) => None,
+        };
+        // One that was somebody's before is given back, so it must not go with the object.
+        let owner = object.controller_owner_ref(&()).filter(|_| original.is_none());
+        let mut wanted = hpa::wanted(&name, &key, spec, Shape { has_cpu, is_paused }, owner);
+        if let Some(original) = original {
+            wanted.annotations_mut().insert(hpa::ORIGINAL_SPEC.to_owned(), original);
+        }
+        let kept = self.kept.as_ref().filter(|kept| kept.wanted == wanted);
+        let is_exact = match (kept, own) {
+            (Some(kept), Some(own)) if kept.is(own) => hpa::keeps_tolerance(&kept.made),
+            _ => {
+                let made = self.apply(&wanted, taken.as_ref()).await?;
+                let is_exact = hpa::keeps_tolerance(&made);
+                self.kept = Some(Kept { wanted, made });
+                is_exact
+            }
+        };
+        Ok(Actuated::Followed { hpa: name, is_exact })
+    }
+
+    /// The HPA that is the object's own, or that it may take over. Two writers of one scale would fight, so anyone else's stops it.
+    async fn find<'a>(
+        &self,
+        spec: &Spec,
+        around: &Surroundings<'a>,
+        offered: Option<&str>,
+    ) -> Result<Found<'a>, Actuated> {
+        self.check_alone(spec, around, offered)?;
+        let first = |wanted: Whose| {
+            let is_so = |hpa: &&HorizontalPodAutoscaler| {
+                let is_about_it = wanted == Whose::Own || hpa::scales(hpa, &spec.scale_target_ref);
+                is_about_it && hpa::whose(hpa, &self.key, offered) == wanted
+            };
+            around.hpas.iter().map(AsRef::as_ref).find(is_so)
+        };
+        match (first(Whose::Own), first(Whose::Offered)) {
+            (Some(own), None) => Ok(Found::Own(own)),
+            (None, Some(offered)) => Ok(Found::Offered(offered)),
+            (None, None) => Ok(Found::Nothing),
+            // The one that it made itself makes room for the one that it is offered.
+            (Some(own), Some(_)) => {
+                self.drop_one(own).await?;
+                Err(changed_meanwhile(&own.name_any()))
+            }
+        }
+    }
+
+    /// Whether nobody else's HPA scales the workload, but for the one that is `offered`.
+    ///
+    /// # Errors
+    /// Whose does, and what to do.
+    pub(super) fn check_alone(
+        &self,
+        spec: &Spec,
+        around: &Surroundings<'_>,
+        offered: Option<&str>,
+    ) -> Result<(), Actuated> {
+        let is_rival = |hpa: &&Arc<HorizontalPodAutoscaler>| {
+            hpa::whose(hpa, &self.key, offered) == Whose::Other && hpa::scales(hpa, &spec.scale_target_ref)
+        };
+        let Some(rival) = around.hpas.iter().find(is_rival) else { return Ok(()) };
+        Err(Actuated::trouble_because(
+            "TargetHasOtherHPA",
+            format!(
+                "the HPA {name} scales the same workload: delete it, or with actuation HPA let this object take it over by the annotation \
+                 {}: {name} (what KEDA made KEDA makes again: delete its ScaledObject)",
+                hpa::TRANSFER,
+                name = rival.name_any(),
+            ),
+        ))
+    }
+
+    /// What is about to be taken over as it is at this moment, for it is given back as it was.
+    async fn to_be_taken(
+        &self,
+        spec: &Spec,
+        offered: &HorizontalPodAutoscaler,
+    ) -> Result<HorizontalPodAutoscaler, Actuated> {
+        let name = offered.name_any();
+        let live = self.api().get(&name).await.map_err(|error| failed(&name, &error))?;
+        let is_so = hpa::whose(&live, &self.key, Some(&name)) == Whose::Offered
+            && hpa::scales(&live, &spec.scale_target_ref);
+        if is_so { Ok(live) } else { Err(changed_meanwhile(&name)) }
+    }
+
+    async fn apply(
+        &self,
+        wanted: &HorizontalPodAutoscaler,
+        taken: Option<&HorizontalPodAutoscaler>,
+    ) -> Result<HorizontalPodAutoscaler, Actuated> {
+        self.leadership.check()?;
+        let name = wanted.name_any();
+        let params = PatchParams { force: taken.is_some(), ..PatchParams::apply(MANAGER) };
+        let mut wanted = wanted.clone();
+        // What is taken over is what was read.
+        wanted.metadata.resource_version = taken.and_then(ResourceExt::resource_version);
+        let applied = self.api().patch(&name, &params, &Patch::Apply(wanted)).await;
+        applied.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 409 && taken.is_some() => changed_meanwhile(&name),
+            kube::Error::Api(status) if status.code == 409 => Actuated::trouble_because(
+                "HPAChangedByOther",
+                format!(
+                    "the HPA {name} was changed by somebody else, and is left as it is: undo that, or delete it and it is made anew \
+                     ({})",
+                    told(&error)
+                ),
+            ),
+            _ => failed(&name, &error),
+        })
+    }
+
+    /// Leaves the workload to others while the object is there and does not act.
+    ///
+    /// # Errors
+    /// When the API server does not take it.
+    pub(super) async fn release(&mut self, spec: &Spec, around: &Surroundings<'_>) -> Result<(), Actuated> {
+        self.kept = None;
+        for own in self.own(around) {
+            self.release_one(own, spec.on_delete, Some(spec)).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the workload to others, as the object is gone; of its spec nothing may be known any more. It looks at what there is at
+    /// this moment, not at what a watch told.
+    ///
+    /// # Errors
+    /// When the API server does not take it.
+    pub(super) async fn leave(&self, spec: Option<&Spec>) -> Result<(), Actuated> {
+        let labels = format!("{MANAGED_BY}={MANAGED_BY_PLIMSOLL},{AUTOSCALER_LABEL}={}", self.key.name);
+        let listed = self.api().list(&ListParams::default().labels(&labels)).await;
+        for own in listed.map_err(|error| failed(&self.key.name, &error))? {
+            // What is owned by the object goes with it, unless whoever deleted the object wants it to stay.
+            if own.metadata.deletion_timestamp.is_none() && !is_owned(&own) {
+                self.release_one(&own, spec.map(|spec| spec.on_delete).unwrap_or_default(), spec).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn release_one(
+        &self,
+        own: &HorizontalPodAutoscaler,
+        on_delete: OnDelete,
+        spec: Option<&Spec>,
+    ) -> Result<(), Actuated> {
+        match (hpa::original(own), on_delete) {
+            (Some(_), _) => self.give_back(own).await,
+            (None, OnDelete::Delete) => self.delete(own).await,
+            (None, OnDelete::Retain) => {
+                let left = hpa::left_behind(own, spec);
+                if contains(own, &left) {
+                    return Ok(());
+                }
+                self.apply(&left, None).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Removes own HPAs, since somebody else moves the replicas. Whether there were any.
+    ///
+    /// # Errors
+    /// When the API server does not take it.
+    pub(super) async fn drop_all(&mut self, around: &Surroundings<'_>) -> Result<bool, Actuated> {
+        self.kept = None;
+        let own = self.own(around);
+        for own in &own {
+            self.drop_one(own).await?;
+        }
+        Ok(!own.is_empty())
+    }
+
+    async fn drop_one(&self, own: &HorizontalPodAutoscaler) -> Result<(), Actuated> {
+        match hpa::original(own) {
+            Some(_) => self.give_back(own).await,
+            None => self.delete(own).await,
+        }
+    }
+
+    fn own<'a>(&self, around: &Surroundings<'a>) -> Vec<&'a HorizontalPodAutoscaler> {
+        let own = |hpa: &&HorizontalPodAutoscaler| hpa::whose(hpa, &self.key, None) == Whose::Own;
+        around.hpas.iter().map(AsRef::as_ref).filter(own).collect()
+    }
+
+    /// An HPA that was taken over becomes what it was, and the adapter owns no field of it any more.
+    async fn give_back(&self, own: &HorizontalPodAutoscaler) -> Result<(), Actuated> {
+        self.leadership.check()?;
+        let name = own.name_any();
+        let api = self.api();
+        let mut hpa = api.get(&name).await.map_err(|error| failed(&name, &error))?;
+        let Some(original) = hpa::original(&hpa) else { return Ok(()) };
+        hpa.spec = Some(original);
+        hpa.annotations_mut().remove(hpa::ORIGINAL_SPEC);
+        hpa.labels_mut().retain(|label, _| label != MANAGED_BY && label != AUTOSCALER_LABEL);
+        hpa.owner_references_mut().retain(|owner| !is_ours(owner));
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let given = api.replace(&name, &params, &hpa).await.map_err(|error| failed(&name, &error))?;
+        let mut managed = given.metadata.managed_fields.unwrap_or_default();
+        managed.retain(|entry| entry.manager.as_deref() != Some(MANAGER));
+        // An empty list would be filled in again; one empty entry means nobody.
+        let managed = if managed.is_empty() { json!([{}]) } else { json!(managed) };
+        let disown = json!({
+            "metadata": { "managedFields": managed, "resourceVersion": given.metadata.resource_version },
+        });
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        // It is theirs already; that the adapter is still named in it is a blemish.
+        if let Err(error) = api.patch(&name, &params, &Patch::Merge(disown)).await {
+            tracing::warn!(object = %self.key, hpa = name, error = %told(&error), "still named as a manager");
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, own: &HorizontalPodAutoscaler) -> Result<(), Actuated> {
+        self.leadership.check()?;
+        let name = own.name_any();
+        let this_one = Preconditions { uid: own.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
+        match self.api().delete(&name, &params).await {
+            Ok(_) => Ok(()),
+            // It is gone, or another has its name.
+            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
+            Err(error) => Err(failed(&name, &error)),
+        }
+    }
+
+    fn api(&self) -> Api<HorizontalPodAutoscaler> {
+        Api::namespaced(self.client.clone(), &self.key.namespace)
+    }
+}
+
+fn failed(name: &str, error: &kube::Error) -> Actuated {
+    Actuated::trouble_because("HPAWriteFailed", format!("the HPA {name} cannot be written: {}", told(error)))
+}
+
+fn changed_meanwhile(name: &str) -> Actuated {
+    Actuated::trouble_because(
+        "HPAChangesHands",
+        format!("the HPA {name} has just changed: it is looked at again"),
+    )
+}
+
+fn is_owned(hpa: &HorizontalPodAutoscaler) -> bool {
+    hpa.owner_references().iter().any(is_ours)
+}
+
+/// Whether an owner is one of our objects.
+fn is_ours(owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference) -> bool {
+    owner.kind == LoadAwareAutoscaler::kind(&()) && owner.api_version == LoadAwareAutoscaler::api_version(&())
+}
+
+/// Whether `there` says all that `wanted` does. The API server adds defaults of its own.
+fn contains(there: &HorizontalPodAutoscaler, wanted: &HorizontalPodAutoscaler) -> bool {
+    match (serde_json::to_value(there), serde_json::to_value(wanted)) {
+        (Ok(there), Ok(wanted)) => says(&there, &wanted),
+        _ => false,
+    }
+}
+
+fn says(there: &serde_json::Value, wanted: &serde_json::Value) -> bool {
+    use serde_json::Value::{Array, Object};
+    match (there, wanted) {
+        (Object(there), Object(wanted)) => {
+            wanted.iter().all(|(key, value)| there.get(key).is_some_and(|there| says(there, value)))
+        }
+        (Array(there), Array(wanted)) => {
+            there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| says(there, wanted))
+        }
+        _ => there == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_adds_is_no_difference() {
+        let there = json!({"spec": {"a": 1, "b": {"c": [{"d": 1, "e": 2}]}}});
+        assert!(says(&there, &json!({"spec": {"b": {"c": [{"d": 1}]}}})));
+        assert!(!says(&there, &json!({"spec": {"b": {"c": [{"d": 2}]}}})));
+        assert!(!says(&there, &json!({"spec": {"b": {"c": []}}})));
+        assert!(!says(&there, &json!({"spec": {"f": 1}})));
+    }
+}
