@@ -14,6 +14,8 @@ use crate::board::Cell;
 pub struct Mind {
     pub(super) autoscaler: Arc<Mutex<Autoscaler>>,
     pub(super) cell: Arc<Cell>,
+    /// Held from a decision until it is published: the newest one stays.
+    pub(super) deciding: Arc<Mutex<()>>,
 }
 
 impl Mind {
@@ -38,8 +40,10 @@ impl Mind {
 
     /// Decides anew by what it knows, and publishes that: for when something was told that cannot wait for the next sample.
     pub async fn decide(&self, now: Time) {
-        let cell = Arc::clone(&self.cell);
-        self.think(move |autoscaler| cell.publish(autoscaler.decide(now))).await;
+        let _turn = self.deciding.lock().await;
+        if let Some(decision) = self.think(move |autoscaler| autoscaler.decide(now)).await {
+            self.cell.publish(decision);
+        }
     }
 
     /// What it has learned.

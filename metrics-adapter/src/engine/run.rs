@@ -11,7 +11,7 @@ use plimsoll::units::{Span, Time};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::board::{Board, Cell, ObjectKey};
+use crate::board::{Board, ObjectKey};
 use crate::collect::prometheus::Endpoint;
 use crate::collect::{
     Collector, Past, PodNames, PodsCpu, QueriedError, QueriedPods, Query, Scraper, ServerCollector, Targets,
@@ -112,11 +112,9 @@ impl Collecting {
 pub struct Engine {
     key: ObjectKey,
     interval: Span,
-    /// Thinks beside the runtime's own work, one thing at a time.
-    autoscaler: Arc<Mutex<Autoscaler>>,
+    mind: Mind,
     collector: Collecting,
     scraper: Scraper,
-    cell: Arc<Cell>,
     readiness: Readiness,
     state: Option<StateFile>,
     kept_at: Time,
@@ -161,15 +159,18 @@ impl Engine {
         let state = state_dir.map(|dir| StateFile::of(dir, &key, &workload, &query));
         let interval = spec.interval;
         let collector = Collecting::new(&key, query, interval, source, &scraper);
-        let cell = board.cell(&key);
-        let autoscaler = Arc::new(Mutex::new(Autoscaler::new(spec)));
+        let mind = Mind {
+            autoscaler: Arc::new(Mutex::new(Autoscaler::new(spec))),
+            cell: board.cell(&key),
+            deciding: Arc::default(),
+        };
         let kept_at = scraper.clock.now();
-        Self { key, interval, autoscaler, collector, scraper, cell, readiness, state, kept_at, past }
+        Self { key, interval, mind, collector, scraper, readiness, state, kept_at, past }
     }
 
     /// What it thinks with, to be told of more.
     pub fn mind(&self) -> Mind {
-        Mind { autoscaler: Arc::clone(&self.autoscaler), cell: Arc::clone(&self.cell) }
+        self.mind.clone()
     }
 
     /// Works until it is told to stop.
@@ -195,7 +196,7 @@ impl Engine {
         &self,
         thought: impl FnOnce(&mut Autoscaler) -> T + Send + 'static,
     ) -> T {
-        let autoscaler = Arc::clone(&self.autoscaler);
+        let autoscaler = Arc::clone(&self.mind.autoscaler);
         // Nobody closes it.
         let turn = Arc::clone(&self.scraper.minds).acquire_owned().await.ok();
         let thinking = tokio::task::spawn_blocking(move || {
@@ -301,14 +302,11 @@ impl Engine {
         }
         self.recollect().await;
         let now = self.scraper.clock.now();
-        let (object, cell) = (self.key.clone(), Arc::clone(&self.cell));
-        // Published before anybody else can decide: the newest one stays.
-        self.think(move |autoscaler| {
-            let decision = autoscaler.decide(now);
-            tracing::debug!(%object, ?decision.outcome, "decided");
-            cell.publish(decision);
-        })
-        .await;
+        let turn = self.mind.deciding.lock().await;
+        let decision = self.think(move |autoscaler| autoscaler.decide(now)).await;
+        tracing::debug!(object = %self.key, ?decision.outcome, "decided");
+        self.mind.cell.publish(decision);
+        drop(turn);
         self.readiness.set();
         self.scraper.telemetry.round_took(now - began);
         if now - self.kept_at >= KEEP_EVERY {
