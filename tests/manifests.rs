@@ -27,12 +27,15 @@ const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 const INSTALL: &str = include_str!("../deploy/install.yaml");
 
 /// Kinds that a cluster knows only when something else is installed.
-const OF_OTHERS: [&str; 2] = ["Certificate", "ServiceMonitor"];
+const OF_OTHERS: [&str; 3] = ["Certificate", "PrometheusRule", "ServiceMonitor"];
 
 /// Values that people give, each a way of its own through the templates.
 const COMBINATIONS: [&[&str]; 6] = [
     &["--set=watchNamespace=default,replicas=1,stateClaim=learned"],
-    &["--set=certificate.from=CertManager,certificate.issuerRef.name=internal,serviceMonitor.enabled=true"],
+    &[
+        "--set=certificate.from=CertManager,certificate.issuerRef.name=internal,serviceMonitor.enabled=true",
+        "--set=prometheusRule.enabled=true,dashboards.enabled=true",
+    ],
     &["--set=certificate.from=Secret,certificate.secretName=tls,certificate.caBundle=PEM,stateClaim=learned"],
     &[
         "--set=prometheus.main=http://prometheus:9090,prometheus.long=http://thanos:10902/x,bindAddress=0.0.0.0",
@@ -72,7 +75,7 @@ fn main() -> ExitCode {
         Err(reason) => Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true),
     };
     let trials = vec![
-        Trial::test("the chart's definition of the custom resource is the one that is shipped", definition),
+        Trial::test("what the chart has of other folders is what they have", copies),
         Trial::test("the adapter takes the flags of the plain YAML", || {
             flags(&manifest::documents(INSTALL));
             Ok(())
@@ -95,13 +98,24 @@ fn helm() -> Result<PathBuf, String> {
     }
 }
 
-fn definition() -> Result<(), Failed> {
-    let chart = std::fs::read_to_string(format!("{DEPLOY}/helm/plimsoll/files/crd.yaml"))?;
-    let is_same = chart == std::fs::read_to_string(format!("{DEPLOY}/crd.yaml"))?;
-    assert!(
-        is_same,
-        "`cp deploy/crd.yaml deploy/helm/plimsoll/files/ && deploy/render > deploy/install.yaml`"
-    );
+/// A chart takes nothing from outside its folder.
+fn copies() -> Result<(), Failed> {
+    let mut files = vec![("crd.yaml".to_owned(), "crd.yaml".to_owned())];
+    files.push(("prometheus/alerts.yaml".to_owned(), "alerts.yaml".to_owned()));
+    for dashboard in std::fs::read_dir(format!("{DEPLOY}/grafana"))? {
+        let name = dashboard?.file_name().into_string().unwrap();
+        files.push((format!("grafana/{name}"), format!("dashboards/{name}")));
+    }
+    for (original, copy) in &files {
+        let copy = std::fs::read_to_string(format!("{DEPLOY}/helm/plimsoll/files/{copy}"));
+        let original = std::fs::read_to_string(format!("{DEPLOY}/{original}"))?;
+        assert!(
+            copy.is_ok_and(|copy| copy == original),
+            "deploy/copy-to-chart, then deploy/render > deploy/install.yaml"
+        );
+    }
+    let copied = std::fs::read_dir(format!("{DEPLOY}/helm/plimsoll/files/dashboards"))?.count();
+    assert_eq!(copied + 2, files.len(), "one that is no more is still in the chart");
     Ok(())
 }
 
@@ -173,6 +187,14 @@ fn combinations(helm: &Path) -> Result<(), Failed> {
         let registration = find(of_others, "APIService", "v1beta1.external.metrics.k8s.io").unwrap();
         assert_eq!(registration.data["spec"]["service"]["name"], "plimsoll-adapter");
     }
+    let alerts = find(&cert_manager, "PrometheusRule", "plimsoll-adapter").unwrap();
+    let alert = &alerts.data["spec"]["groups"][0]["rules"][1];
+    let description = alert["annotations"]["description"].as_str().unwrap();
+    assert!(description.contains("{{ $value }}"), "Helm must leave it to Prometheus: {description}");
+    let board = find(&cert_manager, "ConfigMap", "plimsoll-dashboard-autoscaler").unwrap();
+    assert_eq!(board.labels()["grafana_dashboard"], "1");
+    let board = board.data["data"]["plimsoll-autoscaler.json"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(board)?["uid"], "plimsoll-autoscaler");
     let registration = find(&cert_manager, "APIService", "v1beta1.external.metrics.k8s.io").unwrap();
     assert_eq!(
         registration.annotations()["cert-manager.io/inject-ca-from"],

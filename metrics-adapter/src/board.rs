@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use plimsoll::scale::Decision;
 
+use crate::finding::Finding;
+
 /// Decisions that a cell remembers: an hour of them at one every 15 seconds.
 const REMEMBERED: usize = 240;
 
@@ -32,11 +34,12 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// The newest decision about one object, and the recent ones.
+/// The newest decision about one object, the recent ones, and what holds of it.
 #[derive(Debug, Default)]
 pub struct Cell {
     latest: ArcSwapOption<Decision>,
     recent: ArcSwap<VecDeque<Arc<Decision>>>,
+    findings: ArcSwap<Vec<Finding>>,
 }
 
 impl Cell {
@@ -55,6 +58,16 @@ impl Cell {
     /// Forgets the newest decision: nothing stands for the present any more.
     pub fn clear(&self) {
         self.latest.store(None);
+    }
+
+    /// Says what holds of the object.
+    pub fn tell(&self, findings: Vec<Finding>) {
+        self.findings.store(Arc::new(findings));
+    }
+
+    /// What holds of the object; nothing where nobody looks after it but an engine.
+    pub fn findings(&self) -> Arc<Vec<Finding>> {
+        self.findings.load_full()
     }
 
     /// The newest decision; none before the first.

@@ -22,6 +22,7 @@ pub mod control;
 pub mod demo;
 pub mod engine;
 pub mod external;
+pub mod finding;
 pub mod ops;
 pub mod record;
 pub mod resource;

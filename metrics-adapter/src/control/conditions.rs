@@ -7,6 +7,7 @@ use plimsoll::units::Time as At;
 
 use super::actuation::Actuated;
 use super::target::TargetError;
+use crate::finding::Finding;
 
 /// What is known of an object.
 #[derive(Debug)]
@@ -29,51 +30,6 @@ pub(super) struct Facts<'a> {
     pub(super) now: At,
     /// What became of it.
     pub(super) actuated: &'a Actuated,
-}
-
-/// One condition, not yet dated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
-    /// Its type.
-    pub(super) kind: &'static str,
-    /// Whether it holds; none where that is not known.
-    pub(super) holds: Option<bool>,
-    /// A CamelCase word.
-    pub(super) reason: String,
-    /// A sentence for people: what it is, and what to do.
-    pub(super) message: String,
-}
-
-impl Finding {
-    fn new(kind: &'static str, holds: bool, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, holds: Some(holds), reason: reason.into(), message: message.into() }
-    }
-
-    fn unknown(kind: &'static str, reason: &str, message: &str) -> Self {
-        Self { kind, holds: None, reason: reason.into(), message: message.into() }
-    }
-
-    /// How Kubernetes writes whether it holds.
-    pub(super) fn status(&self) -> &'static str {
-        match self.holds {
-            Some(true) => "True",
-            Some(false) => "False",
-            None => "Unknown",
-        }
-    }
-
-    /// Whether somebody should look at it.
-    pub(super) fn is_bad(&self) -> bool {
-        let Some(holds) = self.holds else { return false };
-        match self.kind {
-            "ScalingLimited" | "Fallback" => holds,
-            // What people asked for, and what comes by itself.
-            "Paused" | "ForecastReady" => false,
-            _ => {
-                !holds && !matches!(self.reason.as_str(), "Observing" | "Paused" | "NoActuation" | "Learning")
-            }
-        }
-    }
 }
 
 /// What holds of an object whose spec cannot be used. Nothing is decided by it, so there is nothing else to say.

@@ -11,9 +11,10 @@ use plimsoll::units::{MetricsQps, Quantity, Span, Time};
 use serde_json::json;
 
 use super::actuation::Actuated;
-use super::conditions::{self, Finding};
+use super::conditions;
 use super::target::told;
 use super::{MANAGER, timestamp};
+use crate::finding::Finding;
 use crate::resource::{LoadAwareAutoscaler, ReplicaStatus, Status, WeightStatus};
 
 /// Time between two writes, if neither replicas nor conditions change.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use super::actuation::{Actuated, Actuator, Surroundings};
-use super::conditions::{self, Facts, Finding};
+use super::conditions::{self, Facts};
 use super::pods::{self, Pods, Seen};
 use super::status::{self, StatusWriter, Subject};
 use super::target::{ScaleFacts, Target, TargetError};
@@ -22,6 +22,7 @@ use crate::board::ObjectKey;
 use crate::collect::{PodNames, QueriedPods, Query, Targets};
 use crate::config::Servers;
 use crate::engine::{self, Engine, Mind, Object, Server, Source};
+use crate::finding::Finding;
 use crate::resource::{LoadAwareAutoscaler, Status};
 use crate::stop::{self, Stop, Stopper};
 
@@ -417,6 +418,7 @@ impl Workload {
     }
 
     async fn tell(&mut self, subject: &Subject, status: Status, findings: Vec<Finding>, now: Time) {
+        self.context.board.cell(&self.key).tell(findings.clone());
         if self.context.leadership.check().is_ok() {
             let Context { client, recorder, .. } = &*self.context;
             self.status.write(client, recorder, subject, (status, findings), now).await;

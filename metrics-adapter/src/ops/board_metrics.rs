@@ -141,6 +141,24 @@ impl Collector for BoardMetrics {
         gauge("restricted", "1 for each step that changed what the load asked for", &|decision, desired| {
             restricted(decision, desired, now)
         })?;
+        let mut conditions = encoder.encode_descriptor(
+            "condition",
+            "1 for what holds of the object, as its status has it",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (key, cell) in self.board.objects().iter() {
+            for finding in cell.findings().iter() {
+                let all = [
+                    ("namespace", key.namespace.as_str()),
+                    ("name", key.name.as_str()),
+                    ("type", finding.kind),
+                    ("status", finding.status()),
+                    ("reason", finding.reason.as_str()),
+                ];
+                ConstGauge::new(1.0).encode(conditions.encode_family(&all)?)?;
+            }
+        }
         let mut short = encoder.encode_descriptor(
             "short_seconds",
             "Time in which the ready pods were too few, by cause",

@@ -1,0 +1,278 @@
+//! The dashboards: each has a shape that Grafana takes, and each panel's queries, sent to a real Prometheus that has three days of what the
+//! adapter tells of itself, give data. Without a Prometheus on PATH or in `PLIMSOLL_PROMETHEUS` the latter is reported as ignored.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::f64::consts::TAU;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use plimsoll::load::{Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA, Sample};
+use plimsoll::scale::Autoscaler;
+use plimsoll::spec::Spec;
+use plimsoll::units::{Cores, Rate, Span, Time};
+use plimsoll_adapter::board::{Board, ObjectKey};
+use plimsoll_adapter::clock::Clock;
+use plimsoll_adapter::finding::Finding;
+use plimsoll_adapter::ops::Telemetry;
+use serde_json::{Value, json};
+
+#[path = "support/prometheus.rs"]
+mod prometheus;
+
+use prometheus::Prometheus;
+
+const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana");
+const METRICS: &str = include_str!("../docs/api.md");
+
+/// Values of the dashboards' variables, the longer names first.
+const VARIABLES: [(&str, &str); 7] = [
+    ("$__rate_interval", "10m"),
+    ("${datasource}", "prometheus"),
+    ("$namespace", "shop"),
+    ("$period", "1d"),
+    ("$ahead", "2m"),
+    ("$price", "0.05"),
+    ("$name", "checkout"),
+];
+
+const INTERVAL: Span = Span::from_secs(60);
+const DAYS: i64 = 3;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let queries = "each panel's queries give data";
+    let queries = match prometheus::executable() {
+        Ok(executable) => Trial::test(queries, move || answered(&executable)),
+        Err(reason) => {
+            Trial::test(format!("{queries} (ignored: {reason})"), || Ok(())).with_ignored_flag(true)
+        }
+    };
+    libtest_mimic::run(&arguments, vec![Trial::test("dashboards have their shape", shaped), queries])
+        .exit_code()
+}
+
+/// The dashboards by file.
+fn dashboards() -> BTreeMap<String, Value> {
+    let files = std::fs::read_dir(Path::new(DASHBOARDS)).unwrap().map(|file| file.unwrap().path());
+    let dashboard = |file: PathBuf| {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        (name, serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap())
+    };
+    files.map(dashboard).collect()
+}
+
+fn panels(dashboard: &Value) -> &[Value] {
+    dashboard["panels"].as_array().unwrap()
+}
+
+fn shaped() -> Result<(), Failed> {
+    let dashboards = dashboards();
+    assert_eq!(dashboards.len(), 5);
+    let uids: BTreeSet<&str> = dashboards.values().map(|d| d["uid"].as_str().unwrap()).collect();
+    assert_eq!(uids.len(), dashboards.len(), "each has its own");
+    for (file, dashboard) in &dashboards {
+        let panels = panels(dashboard);
+        let ids: BTreeSet<i64> = panels.iter().map(|panel| panel["id"].as_i64().unwrap()).collect();
+        assert_eq!(ids.len(), panels.len(), "{file}: two panels of one id");
+        let mut cells = BTreeSet::new();
+        for panel in panels {
+            let title = panel["title"].as_str().unwrap();
+            let place = |side: &str| panel["gridPos"][side].as_u64().unwrap();
+            assert!(place("x") + place("w") <= 24, "{file}: {title} is wider than the page");
+            for x in place("x")..place("x") + place("w") {
+                for y in place("y")..place("y") + place("h") {
+                    assert!(cells.insert((x, y)), "{file}: {title} lies over another panel");
+                }
+            }
+            if panel["type"] != "row" {
+                assert_eq!(panel["datasource"]["uid"], "${datasource}", "{file}: {title}");
+                assert!(!panel["targets"].as_array().unwrap().is_empty(), "{file}: {title} asks nothing");
+            }
+        }
+        for (panel, query) in queries(dashboard) {
+            let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            for metric in words.filter(|word| word.starts_with("plimsoll_")) {
+                let metric = metric.trim_end_matches("_bucket");
+                assert!(METRICS.contains(&format!("`{metric}`")), "{file}: {panel}: what is {metric}?");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The queries of all panels, with the panels' titles.
+fn queries(dashboard: &Value) -> Vec<(String, String)> {
+    let of_panel = |panel: &Value| {
+        let title = panel["title"].as_str().unwrap().to_owned();
+        let targets = panel["targets"].as_array().cloned().unwrap_or_default();
+        let query = move |target: Value| (title.clone(), target["expr"].as_str().unwrap().to_owned());
+        targets.into_iter().map(query).collect::<Vec<_>>()
+    };
+    panels(dashboard).iter().flat_map(of_panel).collect()
+}
+
+fn answered(executable: &PathBuf) -> Result<(), Failed> {
+    // Long enough ago for the last page not to be of the future.
+    let end = Clock::system().now() - Span::from_secs(600);
+    let end = Time::EPOCH + Span::from_secs((end - Time::EPOCH).as_millis() / 60_000 * 60);
+    let server = Prometheus::start_with_past(executable, &past(end));
+    let mut problems = String::new();
+    for (file, dashboard) in dashboards() {
+        for (panel, query) in queries(&dashboard) {
+            let mut query = query;
+            for (variable, value) in VARIABLES {
+                query = query.replace(variable, value);
+            }
+            assert!(!query.contains('$'), "{query}");
+            let form = form_urlencoded::Serializer::new(String::new())
+                .append_pair("query", &query)
+                .append_pair("time", &((end - Time::EPOCH).as_millis() / 1000).to_string())
+                .finish();
+            let (status, body) = server.get(&format!("/api/v1/query?{form}"))?;
+            let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+            let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+            let is_finite =
+                |one: &Value| one["value"][1].as_str().unwrap().parse::<f64>().unwrap().is_finite();
+            if status != 200 || !series.iter().any(is_finite) {
+                writeln!(problems, "{file}: {panel}: {query}\n    {body}")?;
+            }
+        }
+    }
+    assert!(problems.is_empty(), "\n{problems}");
+    Ok(())
+}
+
+/// Three days until `end` of what the adapter tells, in the OpenMetrics format: a workload whose weights are learned and whose load is
+/// foreseen, and one whose load is not known.
+fn past(end: Time) -> String {
+    let begin = end - Span::from_secs(DAYS * 86_400);
+    let (clock, hand) = Clock::manual(begin);
+    let board = Arc::new(Board::default());
+    let telemetry = Telemetry::new(Arc::clone(&board), clock);
+    let mut pages = Pages::default();
+    let mut checkout = Autoscaler::new(spec());
+    let mut blind = Autoscaler::new(spec());
+    let ready = Finding {
+        kind: "Ready",
+        holds: Some(false),
+        reason: "NoReadyPods".into(),
+        message: "there are none".into(),
+    };
+    let (cell, other) =
+        (board.cell(&ObjectKey::new("shop", "checkout")), board.cell(&ObjectKey::new("shop", "cart")));
+    other.tell(vec![ready.clone()]);
+    cell.tell(vec![Finding { holds: Some(true), reason: "Deciding".into(), ..ready }]);
+    let mut replicas = 4;
+    for minute in 0..=DAYS * 1440 {
+        let at = begin + Span::from_secs(60 * minute);
+        hand.set(at);
+        checkout.observe(&sample(at, replicas, minute)).unwrap();
+        let decision = checkout.decide(at);
+        replicas = decision.outcome.replicas().map_or(replicas, |(replicas, _)| replicas);
+        cell.publish(decision);
+        other.publish(blind.decide(at));
+        telemetry.answered(200, Span::from_millis(1));
+        telemetry.round_took(Span::from_millis(40));
+        telemetry.scrape_failed(&ObjectKey::new("shop", "cart"), "Timeout");
+        telemetry.query_failed(&ObjectKey::new("shop", "cart"), "Timeout");
+        // The last day by the minute, the days before as often as a range needs.
+        if minute % 4 == 0 || minute > (DAYS - 1) * 1440 {
+            pages.add(&telemetry.page(), at);
+        }
+    }
+    pages.text()
+}
+
+fn spec() -> plimsoll::spec::Checked {
+    let spec: Spec = serde_json::from_value(json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"},
+        "minReplicas": 2,
+        "maxReplicas": 12,
+        "mode": "Auto",
+        "load": {"histogram": "d", "source": {"scrape": {"interval": "1m"}}},
+        "target": {"cpuUtilization": 60},
+    }))
+    .unwrap();
+    assert_eq!(spec.check().unwrap().interval, INTERVAL);
+    spec.check().unwrap()
+}
+
+/// What `replicas` pods tell of a load that comes and goes with the day, and whose mix is another each minute.
+fn sample(at: Time, replicas: u32, minute: i64) -> Sample {
+    let day = (minute % 1440) as f64 / 1440.0;
+    let ripple = 1.0 + 0.05 * (minute as f64 * 2.4).sin();
+    let requests = 300.0 * (1.0 - 0.7 * (TAU * day).cos()) * ripple;
+    let heavy = 0.01 + 0.08 * (minute as f64 * 0.61803).fract();
+    let middle = 0.1 + 0.2 * (minute as f64 * 0.414_21).fract();
+    let rates = [1.0 - middle - heavy, middle, heavy].map(|share| share * requests);
+    // Every pod costs something when idle.
+    let cores = f64::from(replicas) * 0.05 + 0.002 * rates[0] + 0.01 * rates[1] + 0.2 * rates[2];
+    let group = Group {
+        pods: replicas,
+        silent: false,
+        window: INTERVAL,
+        histograms: vec![
+            HistogramRates::new(
+                Labels::new(),
+                vec![0.05, 0.5],
+                rates.map(|rate| Rate::new(rate).unwrap()).to_vec(),
+                None,
+            )
+            .unwrap(),
+        ],
+        cpu: Cores::new(cores * (1.0 + 0.02 * (minute as f64 * 1.7).sin())).ok(),
+        requested_per_pod: Cores::new(2.0).ok(),
+        cores_per_pod: None,
+        in_flight: None,
+        rejected: None,
+        work: None,
+    };
+    Sample {
+        schema: SAMPLE_SCHEMA,
+        at,
+        pods: Pods { replicas, ready: replicas, warming: 0, silent: 0, updating: false },
+        groups: vec![group],
+        offered: None,
+    }
+}
+
+/// Pages of many instants as one: families together, as the format wants it.
+#[derive(Default)]
+struct Pages(BTreeMap<String, (Vec<String>, Vec<String>)>);
+
+impl Pages {
+    fn add(&mut self, page: &str, at: Time) {
+        let seconds = (at - Time::EPOCH).as_millis() / 1000;
+        let mut family = String::new();
+        for line in page.lines() {
+            if let Some(comment) = line.strip_prefix("# ") {
+                let mut words = comment.split(' ');
+                let (Some(word), Some(name)) = (words.next(), words.next()) else { continue };
+                if word == "EOF" {
+                    continue;
+                }
+                family = name.to_owned();
+                let (heads, _) = self.0.entry(family.clone()).or_default();
+                if !heads.iter().any(|head| head == line) {
+                    heads.push(line.to_owned());
+                }
+            } else if let Some((_, samples)) = self.0.get_mut(&family) {
+                // The format lets nobody write an empty set of labels.
+                samples.push(format!("{} {seconds}", line.replace("{}", "")));
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let families = self.0.values().map(|(heads, samples)| {
+            let lines = heads.iter().chain(samples);
+            lines.flat_map(|line| [line, "\n"]).collect::<String>()
+        });
+        families.chain(["# EOF\n".to_owned()]).collect()
+    }
+}
