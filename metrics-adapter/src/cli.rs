@@ -6,19 +6,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use plimsoll::units::Span;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 use crate::adapter::{Adapter, Listen};
+use crate::board::ObjectKey;
 use crate::clock::Clock;
 use crate::collect::prometheus::{Api, Endpoint, EndpointError};
 use crate::config::{Config, ConfigError, Servers, ServersError, Wishes, is_dns_name};
+use crate::control::Verdict;
 use crate::record::{RecordError, Recorder};
 use crate::rules::{self, BoundsError};
 use crate::stop::{self, Stop};
-use crate::{demo, record, resource, run};
+use crate::{control, demo, explain, record, resource, run};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
@@ -57,6 +59,17 @@ enum Command {
     Rules(Rules),
     /// Show the whole loop on this machine: simulated pods, the real adapter, an HPA that follows it.
     Demo(Demo),
+    /// Say why a workload has as many replicas as it has, by the status of its LoadAwareAutoscaler.
+    Explain(Explain),
+    /// Look at everything that must be right between a workload's pods and its HPA, and say what is not.
+    Preflight(Preflight),
+    /// Print the completion script of a shell: source <(plimsoll-adapter completion bash).
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page: plimsoll-adapter man | man -l -.
+    Man,
     /// Print the definition of the custom resource LoadAwareAutoscaler, to be applied to a cluster.
     Crd,
 }
@@ -230,6 +243,34 @@ struct Rules {
     bounds_from: Option<String>,
 }
 
+#[derive(Debug, Parser)]
+struct Explain {
+    /// The LoadAwareAutoscaler.
+    name: String,
+
+    /// Its namespace. Default: that of the kubeconfig's context.
+    #[arg(short, long)]
+    namespace: Option<String>,
+}
+
+#[derive(Debug, Parser)]
+struct Preflight {
+    /// The LoadAwareAutoscaler to look at; without one, the cluster alone.
+    name: Option<String>,
+
+    /// Its namespace. Default: that of the kubeconfig's context.
+    #[arg(short, long)]
+    namespace: Option<String>,
+
+    /// The adapter's namespace.
+    #[arg(long, default_value = "plimsoll-system", value_name = "NAMESPACE")]
+    adapter_namespace: String,
+
+    /// A metrics server that the object names, as it can be reached from here. May be given several times.
+    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
+    prometheus: Vec<String>,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum RuleFormat {
     /// A file for Prometheus' rule_files.
@@ -251,7 +292,7 @@ impl Args {
         let Self { log, log_format, command } = self;
         let usual = match command {
             Command::Run(_) | Command::Serve(_) | Command::Record(_) => LevelFilter::INFO,
-            Command::Rules(_) | Command::Demo(_) | Command::Crd => LevelFilter::WARN,
+            _ => LevelFilter::WARN,
         };
         // What the library for the cluster's API says of each try is said once more by whoever tried.
         let usual = Targets::new().with_default(usual).with_target("kube_client", LevelFilter::OFF);
@@ -265,6 +306,14 @@ impl Args {
                     Command::Record(record) => record.run().await,
                     Command::Rules(rules) => tolerate_broken_pipe(rules.run().await),
                     Command::Demo(demo) => demo.run().await,
+                    Command::Explain(explain) => tolerate_broken_pipe(explain.run().await),
+                    Command::Preflight(preflight) => tolerate_broken_pipe(preflight.run().await),
+                    Command::Completion { shell } => {
+                        let mut script = Vec::new();
+                        clap_complete::generate(shell, &mut Args::command(), PROGRAM, &mut script);
+                        tolerate_broken_pipe(print(&script))
+                    }
+                    Command::Man => tolerate_broken_pipe(print_manual()),
                     Command::Crd => tolerate_broken_pipe(print_definition()),
                 }
             })
@@ -295,12 +344,47 @@ fn start_logging(filter: Targets, format: LogFormat) {
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
+/// A client of the cluster around this process, or of the kubeconfig's.
+async fn cluster() -> anyhow::Result<kube::Client> {
+    let config = kube::Config::infer().await;
+    let config = config.context("there is neither a cluster around this process nor a kubeconfig")?;
+    kube::Client::try_from(config).context("the cluster's API")
+}
+
+impl Explain {
+    async fn run(self) -> anyhow::Result<()> {
+        let client = cluster().await?;
+        let namespace = self.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+        let text = explain::explain(&client, &namespace, &self.name, Clock::system().now()).await?;
+        print(text.as_bytes())
+    }
+}
+
+impl Preflight {
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { name, namespace, adapter_namespace: adapter, prometheus } = self;
+        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
+        let client = cluster().await?;
+        let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+        let object = name.map(|name| ObjectKey::new(&namespace, name));
+        let preflight = control::Preflight { client, object, namespace, adapter, servers };
+        let mut printed = Ok(());
+        let checks = preflight.run(|check| printed = print(format!("{check}\n").as_bytes())).await;
+        printed?;
+        let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
+        anyhow::ensure!(
+            wrong == 0,
+            "{wrong} of {} checks say that replicas will not follow the load",
+            checks.len()
+        );
+        Ok(())
+    }
+}
+
 impl Run {
     async fn run(self) -> anyhow::Result<()> {
         let servers = Servers::parse(self.prometheus.iter().map(String::as_str))?;
-        let config = kube::Config::infer().await;
-        let config = config.context("there is neither a cluster around this process nor a kubeconfig")?;
-        let client = kube::Client::try_from(config).context("the cluster's API")?;
+        let client = cluster().await?;
         let options = run::Options {
             api: SocketAddr::new(self.bind_address, self.secure_port),
             ops: self.metrics_bind_address,
@@ -423,9 +507,33 @@ impl Demo {
     }
 }
 
+/// What the program is called.
+const PROGRAM: &str = "plimsoll-adapter";
+
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    Ok(std::io::stdout().write_all(text)?)
+}
+
 fn print_definition() -> anyhow::Result<()> {
     let definition = resource::definition_as_yaml().context("the definition of the custom resource")?;
-    Ok(std::io::stdout().write_all(definition.as_bytes())?)
+    print(definition.as_bytes())
+}
+
+/// One page for the program and all its commands.
+fn print_manual() -> anyhow::Result<()> {
+    let mut program = Args::command();
+    program.build();
+    let mut page = Vec::new();
+    clap_mangen::Man::new(program.clone()).render(&mut page)?;
+    for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = format!("{PROGRAM} {}", command.get_name());
+        page.extend(format!("\n.SH {}\n", name.to_uppercase()).as_bytes());
+        let manual = clap_mangen::Man::new(command.clone());
+        manual.render_synopsis_section(&mut page)?;
+        manual.render_description_section(&mut page)?;
+        manual.render_options_section(&mut page)?;
+    }
+    print(&page)
 }
 
 /// Whoever reads the output may have seen enough.

@@ -21,6 +21,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod engine;
+pub mod explain;
 pub mod external;
 pub mod finding;
 pub mod ops;

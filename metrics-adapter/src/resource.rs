@@ -65,6 +65,9 @@ pub struct Status {
     /// What led to the replicas wanted: the last step of the decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How the replicas wanted came about: what was proposed, and each thing that changed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepStatus>,
     /// What a request costs, where that was learned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightStatus>,
@@ -100,6 +103,16 @@ pub struct ReplicaStatus {
     /// What is wanted, all things considered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired: Option<u32>,
+}
+
+/// One step of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    /// Replicas wanted after it.
+    pub replicas: u32,
+    /// What it was.
+    pub reason: String,
 }
 
 /// A version of weights that were learned.

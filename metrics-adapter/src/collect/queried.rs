@@ -98,7 +98,7 @@ impl ServerCollector {
     /// Asks once. Without an answer that can be used there is no sample.
     pub async fn round(&mut self) -> Option<Sample> {
         let pods = self.pods.borrow_and_update().clone();
-        let sample = self.sample(&pods).await;
+        let sample = self.ask(&pods).await;
         let object = &self.key;
         match sample {
             Ok(sample) => {
@@ -118,7 +118,11 @@ impl ServerCollector {
         }
     }
 
-    async fn sample(&mut self, pods: &QueriedPods) -> Result<Sample, QueriedError> {
+    /// What the server tells of these pods.
+    ///
+    /// # Errors
+    /// When it tells nothing, or nothing that can be used.
+    pub(crate) async fn ask(&mut self, pods: &QueriedPods) -> Result<Sample, QueriedError> {
         if matches!(&pods.names, PodNames::Known(names) if names.is_empty()) {
             // A pattern that matches no name would match the series without one.
             return Ok(Told::default().sample(self.scraper.clock.now(), pods, self.window)?);

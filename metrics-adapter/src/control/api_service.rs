@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::external::{GROUP, VERSION};
 
 /// The registration of the resource metrics, by which an HPA reads CPU.
-const METRICS_API: &str = "v1beta1.metrics.k8s.io";
+pub(super) const METRICS_API: &str = "v1beta1.metrics.k8s.io";
 
 /// A registration that was there and is gone may come back: whoever upgrades another adapter deletes it for a moment, and whoever
 /// removes this one deletes it before the pods are gone.
@@ -150,7 +150,7 @@ impl ServedAt {
 }
 
 /// What an APIService says about who answers.
-fn judge(found: Option<&APIService>, ours: &ServedAt) -> ExternalApi {
+pub(super) fn judge(found: Option<&APIService>, ours: &ServedAt) -> ExternalApi {
     let Some(found) = found else { return ExternalApi::Nobody };
     match found.spec.as_ref().and_then(|spec| spec.service.as_ref()) {
         Some(service) if ours.is_at(service) => ExternalApi::Ours { is_reached: is_available(found) },
@@ -165,7 +165,7 @@ fn judge(found: Option<&APIService>, ours: &ServedAt) -> ExternalApi {
 }
 
 /// Whether the API server reaches whoever is registered.
-fn is_available(service: &APIService) -> bool {
+pub(super) fn is_available(service: &APIService) -> bool {
     let conditions = service.status.as_ref().and_then(|status| status.conditions.as_ref());
     let is_so =
         |condition: &APIServiceCondition| condition.type_ == "Available" && condition.status == "True";

@@ -8,6 +8,7 @@
 //!              an HPA would)
 //! claims       of several objects for one workload, the oldest acts
 //! conditions   what holds of an object                 status      written seldom; events on changes alone
+//! preflight    what must be right before all this works, asked for by people
 //! api_service  who answers external metrics            leadership  one adapter measures, decides and writes
 //! ```
 //!
@@ -25,6 +26,7 @@ mod hpas;
 mod leadership;
 mod objects;
 mod pods;
+mod preflight;
 mod status;
 mod target;
 mod workload;
@@ -42,7 +44,8 @@ use tokio::sync::watch;
 
 pub use api_service::{ExternalApi, ServedAt};
 pub use leadership::{Candidate, Leadership};
-pub use objects::{Controller, Scope};
+pub use objects::{Controller, EndedEarly, Scope};
+pub use preflight::{Check, Preflight, Verdict};
 
 use crate::board::Board;
 use crate::clock::Clock;

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt};
 use hyper::Uri;
 use k8s_openapi::api::core::v1::{PodCondition, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time as Instant};
+use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
@@ -266,6 +267,17 @@ pub(super) fn watch(
         };
         std::future::ready(seen)
     })
+}
+
+/// The pods that a label selector picks, as they are at this moment.
+///
+/// # Errors
+/// When the API server does not tell.
+pub(super) async fn list(client: &Client, namespace: &str, selector: &str) -> Result<Pods, kube::Error> {
+    let api: Api<SlimPod> = Api::namespaced(client.clone(), namespace);
+    let pods = api.list(&ListParams::default().labels(selector)).await?;
+    let named = |pod: SlimPod| Some((pod.metadata.name.clone()?, PodFacts::from(pod)));
+    Ok(Pods(pods.items.into_iter().filter_map(named).collect()))
 }
 
 /// What the watch has told so far.

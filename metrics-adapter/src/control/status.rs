@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource};
-use plimsoll::scale::{Decision, Outcome};
+use plimsoll::scale::{Decision, Outcome, Step};
 use plimsoll::spec::Mode;
 use plimsoll::units::{MetricsQps, Quantity, Span, Time};
 use serde_json::json;
@@ -15,7 +15,7 @@ use super::conditions;
 use super::target::told;
 use super::{MANAGER, timestamp};
 use crate::finding::Finding;
-use crate::resource::{LoadAwareAutoscaler, ReplicaStatus, Status, WeightStatus};
+use crate::resource::{LoadAwareAutoscaler, ReplicaStatus, Status, StepStatus, WeightStatus};
 
 /// Time between two writes, if neither replicas nor conditions change.
 const QUIET: Span = Span::from_secs(60);
@@ -84,6 +84,8 @@ pub(super) fn of(
         status.weights = decision.learned.as_ref().map(|learned| {
             WeightStatus::new(learned.version, Instant(timestamp(learned.since)), &learned.scores)
         });
+        let step = |step: &Step| StepStatus { replicas: step.replicas, reason: step.kind.to_string() };
+        status.steps = decision.outcome.steps().iter().map(step).collect();
         match &decision.outcome {
             Outcome::Desired(desired) => {
                 let load = desired.load.metricsqps;

@@ -14,6 +14,15 @@ use plimsoll::spec::ScaleTargetRef;
 pub(super) struct Kinds(Arc<Mutex<BTreeMap<(String, String), ApiResource>>>);
 
 impl Kinds {
+    /// What the API calls resources of the kind that `reference` names, if it knows it.
+    pub(super) async fn plural(&self, client: &Client, reference: &ScaleTargetRef) -> Option<String> {
+        let target = Target::find(client, self, "", reference).await;
+        target.ok().and_then(|_| {
+            let key = (reference.api_version.clone(), reference.kind.clone());
+            self.known().get(&key).map(|resource| resource.plural.clone())
+        })
+    }
+
     fn known(&self) -> MutexGuard<'_, BTreeMap<(String, String), ApiResource>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

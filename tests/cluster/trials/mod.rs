@@ -1,5 +1,6 @@
 //! What is shown, by subject.
 
+mod asking;
 mod fleet;
 mod following;
 mod installed;
@@ -17,6 +18,7 @@ use crate::Named;
 /// All of them.
 pub(crate) fn all() -> Vec<Named> {
     [
+        asking::TRIALS,
         following::TRIALS,
         installed::TRIALS,
         leading::TRIALS,
