@@ -29,7 +29,6 @@ pub mod fluid;
 pub mod history;
 pub mod latency;
 mod measure;
-pub mod page;
 pub mod policy;
 pub mod profile;
 mod random;

@@ -3,11 +3,11 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use plimsoll_page::{Page, escape, thin};
 use serde::Serialize;
 
 use super::figures::{Figure, cost, percent, percent_short, quality, scope, verdict};
 use crate::backtest::{Backtest, Day, Point, Report};
-use crate::page::{Page, escape, thin};
 
 /// Two points each, so that a line has some 4000: more than a screen has pixels.
 const BUCKETS: usize = 2000;
@@ -76,7 +76,7 @@ pub(super) fn render(done: &Backtest, course: &[Point]) -> serde_json::Result<St
         NOSCRIPT,
     );
     let data = serde_json::to_string(&drawn)?;
-    Ok(Page { title: &title, body: &body, data: &data, script: SCRIPT }.to_string())
+    Ok(Page { title: &title, body: &body, data: &data, script: SCRIPT, is_live: false }.to_string())
 }
 
 fn lines(course: &[Point], at: impl Fn(&Point) -> f64) -> Lines {

@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use plimsoll_page::{Page, escape};
 use serde::Serialize;
 
 use super::{Report, Swept, is_seen, knob, percent, pods};
 use crate::cli::contest::heading;
 use crate::contest::Field;
 use crate::contest::frontier::Shortage;
-use crate::page::{Page, escape};
 
 const SCRIPT: &str = include_str!("page.js");
 
@@ -43,7 +43,7 @@ pub(super) fn render(fields: &[Field], report: &Report, policies: usize) -> serd
          Settings that cost more than another that is short no more often are left out.</p>\n</header>\n{sections}\n{NOSCRIPT}\n{FOOTER}"
     );
     let data = serde_json::to_string(&charts)?;
-    Ok(Page { title, body: &body, data: &data, script: SCRIPT }.to_string())
+    Ok(Page { title, body: &body, data: &data, script: SCRIPT, is_live: false }.to_string())
 }
 
 /// By short time, and by failed requests where they were seen.

@@ -2,7 +2,7 @@
 //!
 //! A page is a template around a body, its data, and a script that draws charts of them. Whatever comes from outside goes through
 //! [`escape`]; data are JSON and are made safe here. The page forbids itself the network, so that a report that is passed on
-//! tells nobody who reads it. Charts are drawn by uPlot, which is part of the page; `charts.js` has what all charts have
+//! tells nobody who reads it; one that is [`live`](Page::is_live) may ask whoever served it, and nobody else. Charts are drawn by uPlot, which is part of the page; `charts.js` has what all charts have
 //! in common, and says how a page's own script is to use it.
 
 mod thin;
@@ -12,8 +12,8 @@ use std::fmt;
 
 pub use thin::thin;
 
-const UPLOT: &str = include_str!("../../assets/uplot/uPlot.iife.min.js");
-const UPLOT_STYLE: &str = include_str!("../../assets/uplot/uPlot.min.css");
+const UPLOT: &str = include_str!("../assets/uplot/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("../assets/uplot/uPlot.min.css");
 const THEME: &str = include_str!("theme.css");
 const CHARTS: &str = include_str!("charts.js");
 
@@ -47,11 +47,14 @@ pub struct Page<'a> {
     pub data: &'a str,
     /// Its own script, which must not contain `</`, and has `plimsoll` and `uPlot`.
     pub script: &'static str,
+    /// Whether it goes on asking the server that it came from.
+    pub is_live: bool,
 }
 
 impl fmt::Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { title, body, data, script } = self;
+        let Self { title, body, data, script, is_live } = self;
+        let connect = if *is_live { "connect-src 'self'; " } else { "" };
         // In JSON these occur within strings alone, where they may be escaped. Without "<" nothing ends a script or begins a comment.
         let data = data.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
         write!(
@@ -63,7 +66,7 @@ impl fmt::Display for Page<'_> {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; {connect}base-uri 'none'; form-action 'none'">
 <title>{title}</title>
 <link rel="icon" href="data:,">
 <style>{UPLOT_STYLE}
@@ -92,7 +95,7 @@ mod tests {
     const NASTY: &str = "</script><!--<b a=\"b\" c='d'>&amp;";
 
     fn page(title: &str, data: &str) -> String {
-        Page { title, body: "<p>Body</p>", data, script: "plimsoll.data;" }.to_string()
+        Page { title, body: "<p>Body</p>", data, script: "plimsoll.data;", is_live: false }.to_string()
     }
 
     #[test]
