@@ -4,25 +4,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::f64::consts::TAU;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use plimsoll::load::{Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA, Sample};
 use plimsoll::scale::Autoscaler;
-use plimsoll::spec::Spec;
-use plimsoll::units::{Cores, Rate, Span, Time};
+use plimsoll::units::{Span, Time};
 use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::clock::Clock;
 use plimsoll_adapter::finding::Finding;
 use plimsoll_adapter::ops::Telemetry;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[path = "support/prometheus.rs"]
 mod prometheus;
+#[path = "support/shop.rs"]
+mod shop;
 
 use prometheus::Prometheus;
 
@@ -40,7 +39,6 @@ const VARIABLES: [(&str, &str); 7] = [
     ("$name", "checkout"),
 ];
 
-const INTERVAL: Span = Span::from_secs(60);
 const DAYS: i64 = 3;
 
 fn main() -> ExitCode {
@@ -155,8 +153,8 @@ fn past(end: Time) -> String {
     let board = Arc::new(Board::default());
     let telemetry = Telemetry::new(Arc::clone(&board), clock);
     let mut pages = Pages::default();
-    let mut checkout = Autoscaler::new(spec());
-    let mut blind = Autoscaler::new(spec());
+    let mut checkout = Autoscaler::new(shop::spec());
+    let mut blind = Autoscaler::new(shop::spec());
     let ready = Finding {
         kind: "Ready",
         holds: Some(false),
@@ -171,7 +169,7 @@ fn past(end: Time) -> String {
     for minute in 0..=DAYS * 1440 {
         let at = begin + Span::from_secs(60 * minute);
         hand.set(at);
-        checkout.observe(&sample(at, replicas, minute)).unwrap();
+        checkout.observe(&shop::sample(at, replicas, minute)).unwrap();
         let decision = checkout.decide(at);
         replicas = decision.outcome.replicas().map_or(replicas, |(replicas, _)| replicas);
         cell.publish(decision);
@@ -186,59 +184,6 @@ fn past(end: Time) -> String {
         }
     }
     pages.text()
-}
-
-fn spec() -> plimsoll::spec::Checked {
-    let spec: Spec = serde_json::from_value(json!({
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout"},
-        "minReplicas": 2,
-        "maxReplicas": 12,
-        "mode": "Auto",
-        "load": {"histogram": "d", "source": {"scrape": {"interval": "1m"}}},
-        "target": {"cpuUtilization": 60},
-    }))
-    .unwrap();
-    assert_eq!(spec.check().unwrap().interval, INTERVAL);
-    spec.check().unwrap()
-}
-
-/// What `replicas` pods tell of a load that comes and goes with the day, and whose mix is another each minute.
-fn sample(at: Time, replicas: u32, minute: i64) -> Sample {
-    let day = (minute % 1440) as f64 / 1440.0;
-    let ripple = 1.0 + 0.05 * (minute as f64 * 2.4).sin();
-    let requests = 300.0 * (1.0 - 0.7 * (TAU * day).cos()) * ripple;
-    let heavy = 0.01 + 0.08 * (minute as f64 * 0.61803).fract();
-    let middle = 0.1 + 0.2 * (minute as f64 * 0.414_21).fract();
-    let rates = [1.0 - middle - heavy, middle, heavy].map(|share| share * requests);
-    // Every pod costs something when idle.
-    let cores = f64::from(replicas) * 0.05 + 0.002 * rates[0] + 0.01 * rates[1] + 0.2 * rates[2];
-    let group = Group {
-        pods: replicas,
-        silent: false,
-        window: INTERVAL,
-        histograms: vec![
-            HistogramRates::new(
-                Labels::new(),
-                vec![0.05, 0.5],
-                rates.map(|rate| Rate::new(rate).unwrap()).to_vec(),
-                None,
-            )
-            .unwrap(),
-        ],
-        cpu: Cores::new(cores * (1.0 + 0.02 * (minute as f64 * 1.7).sin())).ok(),
-        requested_per_pod: Cores::new(2.0).ok(),
-        cores_per_pod: None,
-        in_flight: None,
-        rejected: None,
-        work: None,
-    };
-    Sample {
-        schema: SAMPLE_SCHEMA,
-        at,
-        pods: Pods { replicas, ready: replicas, warming: 0, silent: 0, updating: false },
-        groups: vec![group],
-        offered: None,
-    }
 }
 
 /// Pages of many instants as one: families together, as the format wants it.

@@ -212,6 +212,8 @@ fn combinations(helm: &Path) -> Result<(), Failed> {
     }
     assert!(given.contains(&"--metrics-bind-address=0.0.0.0:8080".to_owned()), "{given:?}");
     assert_eq!(pod(&host_network)["hostNetwork"], true);
+    let no_console = "--console-bind-address=off".to_owned();
+    assert!(flags(&host_network).contains(&no_console) && !flags(&servers).contains(&no_console));
     assert!(find(&host_network, "CustomResourceDefinition", CRD).is_none());
     // An empty list of peers would let everybody read.
     let policy = find(&host_network, "NetworkPolicy", "plimsoll-adapter").unwrap();

@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::collect::Scraper;
+use crate::console::Console;
 use crate::engine::{Engine, Object};
 use crate::external::auth::{Access, Cluster, Guard, Trusted, Watch};
 use crate::external::{Api, BindError, Certificate, CertificateError, Rotation, Server};
-use crate::ops::{OpsServer, Readiness, Telemetry};
+use crate::ops::{OpsServer, Readiness, Served, Telemetry};
 use crate::stop::Stop;
 
 /// Where the adapter listens, to whom, and with which certificate.
@@ -30,6 +31,8 @@ pub struct Listen {
     pub remote_metrics: bool,
     /// One more address for the health checks alone; any.
     pub health: Option<SocketAddr>,
+    /// One more address for the console, a loopback one. Where `/metrics` is for this machine alone the console is beside it anyway.
+    pub console: Option<SocketAddr>,
     /// A directory with `tls.crt` and `tls.key`, which may be replaced at any time; without one, a certificate is made.
     pub cert_dir: Option<PathBuf>,
     /// Names that a certificate that is made is good for, beside this machine's, such as `NAME.NAMESPACE.svc`. With any,
@@ -48,6 +51,7 @@ impl Listen {
             ops,
             remote_metrics: false,
             health: None,
+            console: None,
             cert_dir: None,
             service_names: Vec::new(),
             state_dir: None,
@@ -78,8 +82,14 @@ pub enum StartError {
          bind a loopback address, such as 127.0.0.1:{port}", port = .0.port()
     )]
     OpsNotLoopback(SocketAddr),
+    /// Others than this machine could read everything.
+    #[error(
+        "the console: {0} can be reached from other machines, but requests are not authenticated here: bind a loopback \
+         address, such as 127.0.0.1:{port}, and reach it by kubectl port-forward", port = .0.port()
+    )]
+    ConsoleNotLoopback(SocketAddr),
     /// The ops address cannot be had.
-    #[error("/metrics and health checks: {address} cannot be bound")]
+    #[error("metrics, health checks and console: {address} cannot be bound")]
     Ops {
         /// The address.
         address: SocketAddr,
@@ -117,7 +127,9 @@ pub struct Adapter {
     server: Server,
     ops: OpsServer,
     ops_addr: SocketAddr,
-    health: Option<(SocketAddr, OpsServer)>,
+    others: Vec<OpsServer>,
+    health_addr: Option<SocketAddr>,
+    console_addr: Option<SocketAddr>,
     rotation: Option<Rotation>,
     watch: Option<Watch>,
     engines: Vec<Engine>,
@@ -132,6 +144,9 @@ impl Adapter {
     pub async fn bind(listen: Listen, clock: Clock) -> Result<Self, StartError> {
         if !listen.remote_metrics && !listen.ops.ip().to_canonical().is_loopback() {
             return Err(StartError::OpsNotLoopback(listen.ops));
+        }
+        if let Some(console) = listen.console.filter(|address| !address.ip().to_canonical().is_loopback()) {
+            return Err(StartError::ConsoleNotLoopback(console));
         }
         if let Some(path) = &listen.state_dir {
             let refused = |source| StartError::StateDir { path: path.clone(), source };
@@ -163,18 +178,27 @@ impl Adapter {
         });
         let server = Server::bind(listen.api, tls, api).await?;
         let refused = |address| move |source| StartError::Ops { address, source };
-        let ops = OpsServer::bind(listen.ops, Arc::clone(&telemetry), readiness.clone())
-            .await
-            .map_err(refused(listen.ops))?;
-        let ops_addr = ops.local_addr().map_err(refused(listen.ops))?;
-        let health = match listen.health {
-            Some(address) => {
-                let health = OpsServer::bind_health(address, readiness.clone()).await;
-                let health = health.map_err(refused(address))?;
-                Some((health.local_addr().map_err(refused(address))?, health))
-            }
-            None => None,
+        let bind = async |address, served| {
+            let server = OpsServer::bind(address, served).await.map_err(refused(address))?;
+            Ok::<_, StartError>((server.local_addr().map_err(refused(address))?, server))
         };
+        let console = Console::new(Arc::clone(&board), clock.clone());
+        let health_alone = Served { telemetry: None, console: None, readiness: readiness.clone() };
+        let with_metrics = Served { telemetry: Some(Arc::clone(&telemetry)), ..health_alone.clone() };
+        let with_all = Served { console: Some(console), ..with_metrics.clone() };
+        let (ops_addr, ops) =
+            bind(listen.ops, if listen.remote_metrics { with_metrics } else { with_all.clone() }).await?;
+        let mut console_addr = (!listen.remote_metrics).then_some(ops_addr);
+        let (mut others, mut health_addr) = (Vec::new(), None);
+        if let Some(address) = listen.health {
+            let (bound, server) = bind(address, health_alone).await?;
+            (health_addr, others) = (Some(bound), vec![server]);
+        }
+        if let Some(address) = listen.console {
+            let (bound, server) = bind(address, with_all).await?;
+            console_addr = Some(bound);
+            others.push(server);
+        }
         let scraper = Scraper::new(clock, telemetry);
         Ok(Self {
             board,
@@ -184,7 +208,9 @@ impl Adapter {
             server,
             ops,
             ops_addr,
-            health,
+            others,
+            health_addr,
+            console_addr,
             rotation,
             watch,
             engines: Vec::new(),
@@ -204,7 +230,12 @@ impl Adapter {
 
     /// Where the health checks alone are served, if they are.
     pub fn health_addr(&self) -> Option<SocketAddr> {
-        self.health.as_ref().map(|(addr, _)| *addr)
+        self.health_addr
+    }
+
+    /// Where the console is served, if it is.
+    pub fn console_addr(&self) -> Option<SocketAddr> {
+        self.console_addr
     }
 
     /// The certificate that the API shows at the start.
@@ -243,8 +274,8 @@ impl Adapter {
             tasks.spawn(engine.run(stop.clone()));
         }
         tasks.spawn(self.ops.run(stop.clone()));
-        if let Some((_, health)) = self.health {
-            tasks.spawn(health.run(stop.clone()));
+        for other in self.others {
+            tasks.spawn(other.run(stop.clone()));
         }
         if let Some(rotation) = self.rotation {
             tasks.spawn(rotation.run(stop.clone()));

@@ -125,6 +125,10 @@ struct Run {
     #[arg(long, default_value = "[::]:8081", value_name = "IP:PORT")]
     health_probe_bind_address: SocketAddr,
 
+    /// Address of the console, which asks nobody who they are: a loopback one, reached by kubectl port-forward; or off.
+    #[arg(long, default_value = "127.0.0.1:8082", value_parser = console, value_name = "IP:PORT|off")]
+    console_bind_address: ConsoleAddress,
+
     /// Directory with tls.crt and tls.key, read again when they change. Without it a certificate is made, and its CA is put into
     /// the APIService.
     #[arg(long, value_name = "DIR")]
@@ -161,6 +165,20 @@ struct Run {
     /// A ClusterRole; when it is deleted, so is the registration.
     #[arg(long, value_name = "NAME")]
     api_service_owner: Option<String>,
+}
+
+/// Where the console is; none where it is not.
+#[derive(Debug, Clone, Copy)]
+struct ConsoleAddress(Option<SocketAddr>);
+
+fn console(text: &str) -> Result<ConsoleAddress, String> {
+    match text {
+        "off" => Ok(ConsoleAddress(None)),
+        _ => text
+            .parse()
+            .map(|address| ConsoleAddress(Some(address)))
+            .map_err(|_| "give an address such as 127.0.0.1:8082, or off".into()),
+    }
 }
 
 #[derive(Debug, Parser)]
@@ -389,6 +407,7 @@ impl Run {
             api: SocketAddr::new(self.bind_address, self.secure_port),
             ops: self.metrics_bind_address,
             health: Some(self.health_probe_bind_address),
+            console: self.console_bind_address.0,
             cert_dir: self.cert_dir,
             state_dir: self.state_dir,
             watch_namespace: self.watch_namespace,
@@ -421,6 +440,7 @@ impl Serve {
         }
         tracing::info!("external metrics API: https://{}", adapter.api_addr());
         tracing::info!("metrics and health:   http://{}/metrics", adapter.ops_addr());
+        tracing::info!("console:              http://{}/", adapter.ops_addr());
         run_until_told(|stop| async { Ok(adapter.run(stop).await?) }).await
     }
 }

@@ -42,6 +42,8 @@ pub struct Options {
     pub ops: SocketAddr,
     /// Address of the health checks alone, if they are to be had apart from `/metrics`.
     pub health: Option<SocketAddr>,
+    /// Address of the console, a loopback one; none for no console.
+    pub console: Option<SocketAddr>,
     /// A directory with `tls.crt` and `tls.key`; without one, a certificate is made.
     pub cert_dir: Option<PathBuf>,
     /// A directory for what is learned.
@@ -79,6 +81,7 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
         ops: options.ops,
         remote_metrics: true,
         health: options.health,
+        console: options.console,
         cert_dir: options.cert_dir.clone(),
         service_names: vec![host.clone(), format!("{host}.cluster.local")],
         state_dir: options.state_dir.clone(),
@@ -86,6 +89,9 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
     let adapter = Adapter::bind(listen, clock.clone()).await?;
     tracing::info!("external metrics API: https://{}", adapter.api_addr());
     tracing::info!("metrics:              http://{}/metrics", adapter.ops_addr());
+    if let Some(console) = adapter.console_addr() {
+        tracing::info!("console:              http://{console}/");
+    }
     let scope = Scope {
         namespace: options.watch_namespace.clone(),
         servers: options.servers.clone(),

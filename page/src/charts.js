@@ -33,6 +33,8 @@ const plimsoll = (() => {
 
   const SECONDS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 432000, 604800, 1209600, 2592000, 7776000];
 
+  const WHOLE = [1, 2, 5].flatMap(n => [n, 10 * n, 100 * n, 1000 * n]).sort((a, b) => a - b);
+
   const zoom = (chart, how) => {
     const xs = chart.data[0], first = xs[0], last = xs[xs.length - 1];
     let { min, max } = chart.scales.x;
@@ -47,8 +49,9 @@ const plimsoll = (() => {
     chart.setScale("x", { min, max });
   };
 
-  // Abscissas are seconds unless x shows them otherwise.
-  const chart = (figure, { data, series, x, y = {}, describe, height = 320 }) => {
+  // Ordinates of y with areWhole are counts.
+// Abscissas are seconds unless x shows them otherwise; with isTime they still are, of a clock.
+  const chart = (figure, { data, series, x, y: { areWhole, ...y } = {}, describe, height = 320 }) => {
     const plot = figure.querySelector(".plot"), readout = figure.querySelector(".readout");
     const line = { grid: { stroke: () => colour("rule"), width: 1 }, ticks: { stroke: () => colour("rule"), width: 1, size: 4 }, stroke: () => colour("soft"), font: "12px system-ui, sans-serif" };
     const size = () => ({ width: plot.clientWidth, height: Math.min(height, Math.max(200, plot.clientWidth * 0.6)) });
@@ -57,9 +60,10 @@ const plimsoll = (() => {
       legend: { show: false },
       scales: { x: { time: false }, y },
       axes: [
-        { ...line, size: 32, ...(x ? {} : { incrs: SECONDS }), space: 90, values: (_, ticks) => ticks.map(x ? x.show : offset) },
-        { ...line, size: (_, ticks) => 16 + 7 * Math.max(1, ...(ticks || []).map(tick => tick.length)), values: (_, ticks) => ticks.map(y.show || number) },
+        { ...line, size: 32, ...(x && !x.isTime ? {} : { incrs: SECONDS }), space: 90, values: (_, ticks) => ticks.map(x ? x.show : offset) },
+        { ...line, ...(areWhole ? { incrs: WHOLE } : {}), size: (_, ticks) => 16 + 7 * Math.max(1, ...(ticks || []).map(tick => tick.length)), values: (_, ticks) => ticks.map(y.show || number) },
       ],
+      ...(x && x.isTime ? { padding: [null, 28, null, null] } : {}),
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
       series: [{}, ...series.map(({ colour: name, dot, marks, shade, ...rest }) => ({
         stroke: () => colour(name),
@@ -83,6 +87,12 @@ const plimsoll = (() => {
     return drawn;
   };
 
+  // A chart whose figure goes.
+  const remove = chart => {
+    charts.splice(charts.indexOf(chart), 1);
+    chart.destroy();
+  };
+
   const repaint = () => charts.forEach(chart => chart.redraw(false));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   new MutationObserver(repaint).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
@@ -97,5 +107,5 @@ const plimsoll = (() => {
     if (theme) document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;
   });
-  return { data, chart, offset, number };
+  return { data, chart, remove, offset, number };
 })();

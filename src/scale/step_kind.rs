@@ -121,9 +121,10 @@ impl fmt::Display for StepKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Load { metricsqps, per_pod } => {
-                write!(f, "load of {:.1} MetricsQPS at {} a pod", metricsqps.get(), per_pod)
+                write!(f, "load of {:.1} MetricsQPS at {} a pod", metricsqps.get(), brief(*per_pod))
             }
             Self::Forecast { metricsqps, horizon, per_pod } => {
+                let per_pod = brief(*per_pod);
                 write!(f, "up to {:.1} MetricsQPS within {horizon} at {per_pod} a pod", metricsqps.get())
             }
             Self::Event { event, metricsqps } => {
@@ -158,6 +159,16 @@ impl fmt::Display for StepKind {
             Self::Paused => f.write_str("paused: the replicas stay as they are"),
         }
     }
+}
+
+/// To three significant digits, if there are more: what is learned has fifteen.
+fn brief(load: MetricsQps) -> f64 {
+    let load = load.get();
+    if load <= 0.0 {
+        return load;
+    }
+    let unit = 10f64.powf(2.0 - load.log10().floor());
+    (load * unit).round() / unit
 }
 
 fn some_pods(pods: u32) -> String {

@@ -36,6 +36,7 @@ impl Process {
         let child = Command::new(env!("CARGO_BIN_EXE_plimsoll-adapter"))
             .args(["--log", &said, "run", "--bind-address", "127.0.0.1", "--secure-port", &port.to_string()])
             .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:0"])
+            .args(["--console-bind-address", "127.0.0.1:0"])
             .args(["--namespace", SYSTEM, "--pod-name", name, "--service-port", &service_port])
             .env("KUBECONFIG", scene.plane.kubeconfig())
             .stdin(Stdio::null())

@@ -139,6 +139,7 @@ impl Scene {
             api: self.api,
             ops: (Ipv4Addr::LOCALHOST, 0).into(),
             health: None,
+            console: None,
             cert_dir: None,
             state_dir: None,
             watch_namespace: None,

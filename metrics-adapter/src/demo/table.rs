@@ -50,6 +50,8 @@ impl<'a, W: Write> Table<'a, W> {
   duration class (a report counts as 100 pages) and says how many pods that takes. An HPA asks it every
   15 s. At 0:55 many reports are asked for, and no more requests than before: counting them shows nothing.
 
+  Look at it in a browser: http://{ops}/
+
   Ask it yourself:
     curl -sk https://{api}/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{metric}
     curl -s http://{ops}/metrics

@@ -4,5 +4,5 @@ mod board_metrics;
 mod server;
 mod telemetry;
 
-pub use server::{OpsServer, Readiness};
+pub use server::{OpsServer, Readiness, Served};
 pub use telemetry::Telemetry;

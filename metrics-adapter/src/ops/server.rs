@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::telemetry::Telemetry;
+use crate::console::{Body, Console};
 use crate::stop::Stop;
 
 /// Connections at a time; a probe or a scrape needs one.
@@ -70,12 +71,22 @@ impl Readiness {
     }
 }
 
-/// A server of `/metrics`, `/healthz`, `/livez` and `/readyz`, or of all but the first, that is bound and not yet running.
+/// What one ops port serves, beside `/healthz`, `/livez` and `/readyz`.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// `/metrics`, if it is.
+    pub telemetry: Option<Arc<Telemetry>>,
+    /// The console, if it is.
+    pub console: Option<Console>,
+    /// What `/readyz` tells.
+    pub readiness: Readiness,
+}
+
+/// A server that is bound and not yet running.
 #[derive(Debug)]
 pub struct OpsServer {
     listener: TcpListener,
-    telemetry: Option<Arc<Telemetry>>,
-    readiness: Readiness,
+    served: Served,
 }
 
 impl OpsServer {
@@ -83,20 +94,8 @@ impl OpsServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(
-        address: SocketAddr,
-        telemetry: Arc<Telemetry>,
-        readiness: Readiness,
-    ) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, telemetry: Some(telemetry), readiness })
-    }
-
-    /// The same without `/metrics`: what is left tells nobody anything about anybody's load.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub async fn bind_health(address: SocketAddr, readiness: Readiness) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, telemetry: None, readiness })
+    pub async fn bind(address: SocketAddr, served: Served) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, served })
     }
 
     /// The address that it is bound to.
@@ -109,7 +108,7 @@ impl OpsServer {
 
     /// Serves until it is told to stop. Requests that run then are cut: nobody's replicas depend on them.
     pub async fn run(self, mut stop: Stop) {
-        let Self { listener, telemetry, readiness } = self;
+        let Self { listener, served } = self;
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = tokio::task::JoinSet::new();
         loop {
@@ -119,10 +118,10 @@ impl OpsServer {
             };
             while connections.try_join_next().is_some() {}
             let Some((stream, slot)) = accepted else { continue };
-            let (telemetry, readiness) = (telemetry.clone(), readiness.clone());
+            let served = served.clone();
             connections.spawn(async move {
                 let service = service_fn(move |request| {
-                    let response = respond(&request, telemetry.as_deref(), &readiness);
+                    let response = respond(&request, &served);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 let served = http1::Builder::new()
@@ -154,26 +153,27 @@ async fn accept(
     }
 }
 
-fn respond<B>(
-    request: &Request<B>,
-    telemetry: Option<&Telemetry>,
-    readiness: &Readiness,
-) -> Response<Full<Bytes>> {
+fn respond<B>(request: &Request<B>, served: &Served) -> Response<Body> {
     const TEXT: &str = "text/plain; charset=utf-8";
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let (status, kind, body) = match (request.uri().path(), telemetry) {
+    let path = request.uri().path();
+    let console = served.console.as_ref().filter(|_| is_read);
+    if let Some(answer) = console.and_then(|console| console.answer(request.uri(), request.headers())) {
+        return answer;
+    }
+    let (status, kind, body) = match (path, &served.telemetry) {
         _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is served here\n".to_owned()),
         ("/metrics", Some(telemetry)) => (StatusCode::OK, OPEN_METRICS, telemetry.page()),
         ("/healthz" | "/livez", _) => (StatusCode::OK, TEXT, "ok".to_owned()),
-        ("/readyz", _) => match readiness.missing() {
+        ("/readyz", _) => match served.readiness.missing() {
             None => (StatusCode::OK, TEXT, "ok".to_owned()),
             Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{missing} not there yet\n")),
         },
         (_, Some(_)) => (StatusCode::NOT_FOUND, TEXT, "try /metrics, /healthz or /readyz\n".to_owned()),
         (_, None) => (StatusCode::NOT_FOUND, TEXT, "try /healthz or /readyz\n".to_owned()),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
     response
