@@ -69,6 +69,7 @@ fn scene() -> Scene {
         cell.publish(decision);
     }
     cell.tell(vec![finding("Ready", true, "Deciding", "the load is measured and decided about")]);
+    cell.prove(plimsoll_sim::fluid::backtest(&checkout.past_load().unwrap()).unwrap());
     let mut blind = Autoscaler::new(shop::spec());
     board.cell(&ObjectKey::new("shop", "cart")).publish(blind.decide(NOW));
     let search = board.cell(&ObjectKey::new("shop", "search"));
@@ -186,6 +187,8 @@ fn one() -> Result<(), Failed> {
             format!("version {}; they predict", learned["version"]),
             "<td class=\"left\">True: Deciding</td>".to_owned(),
             "over 0.5 s".to_owned(),
+            "What each way would have made of the last 24 hours".to_owned(),
+            format!("<td>{}</td>", number(told["backtest"]["ways"][2]["podHours"].as_f64().unwrap())),
         ],
     )?;
     assert_eq!(dom.matches("<canvas").count(), 3, "load, replicas and classes are drawn");

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,15 +34,84 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trial = match prometheus::executable() {
-        Ok(file) => {
-            Trial::test("a forecast begins with what the metrics server knows", move || begins(&file))
-        }
-        Err(reason) => {
-            Trial::test(format!("a server's past (ignored: {reason})"), || Ok(())).with_ignored_flag(true)
-        }
+    type Test = fn(&PathBuf) -> Result<(), Failed>;
+    let tests: [(&str, Test); 2] = [
+        ("a forecast begins with what the metrics server knows", begins),
+        ("a backtest says what each way would have made of it", backtest),
+    ];
+    let executable = prometheus::executable();
+    let trial = |(name, test): (&str, Test)| match executable.clone() {
+        Ok(file) => Trial::test(name, move || test(&file)),
+        Err(reason) => Trial::test(format!("{name} (ignored: {reason})"), || Ok(())).with_ignored_flag(true),
     };
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    libtest_mimic::run(&arguments, tests.map(trial).into()).exit_code()
+}
+
+const OBJECT: &str = "\
+apiVersion: autoscaling.plimsoll.dev/v1alpha1
+kind: LoadAwareAutoscaler
+metadata: {name: checkout, namespace: shop}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: checkout}
+  maxReplicas: 8
+  load:
+    histogram: d
+    source: {prometheus: {ref: main, window: 3m}}
+    weights: {fixed: {edges: [0.1], weights: [1, 10]}}
+  target: {metricsQPSPerPod: 10}
+";
+
+/// What the command says of an object, and whether it was content.
+fn told(object: &str, words: &[&str]) -> (bool, String) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), object).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll-adapter"));
+    let output = command.arg("backtest").arg("-f").arg(file.path()).args(words).output().unwrap();
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+fn backtest(executable: &PathBuf) -> Result<(), Failed> {
+    let now = (Clock::system().now() - Time::EPOCH).as_millis() / 1000;
+    let server = Prometheus::start_with_past(executable, &past(now));
+    let main = format!("main={}", server.url());
+    let asked = ["--prometheus", &main, "--replicas", "5"];
+    let (is_content, said) = told(OBJECT, &[&asked[..], &["--json"]].concat());
+    assert!(is_content, "{said}");
+    let report: serde_json::Value = serde_json::from_str(&said)?;
+    let hours = report["backtest"]["hours"].as_f64().unwrap();
+    // Two days but for their first minutes, of which a rate needs some, and the first day.
+    assert!((23.5..=24.5).contains(&hours), "{report}");
+    let way = |kind: &str| {
+        let ways = report["backtest"]["ways"].as_array().unwrap().clone();
+        let way = ways.into_iter().find(|way| way["kind"] == kind).unwrap();
+        ["podHours", "shortMinutes", "most"].map(|field| way[field].as_f64().unwrap())
+    };
+    // The load is 40 in every hour: 30 light requests and 1 heavy one, or 10 and 3. Four pods carry 40.
+    let fixed = way("Fixed");
+    assert!((fixed[0] - 5.0 * hours).abs() < 1e-6 && fixed[1] == 0.0, "{fixed:?}");
+    for kind in ["Reactive", "Plimsoll", "Clairvoyant"] {
+        let [pod_hours, _, most] = way(kind);
+        assert!((3.9 * hours..=5.3 * hours).contains(&pod_hours) && most <= 8.0, "{kind}: {report}");
+    }
+
+    let (is_content, said) = told(OBJECT, &[&asked[..], &["--price", "0.5"]].concat());
+    let cost = format!("{:.2}", 0.5 * fixed[0]);
+    assert!(is_content && said.contains("as many as now, always") && said.contains(&cost), "{said}");
+    assert!(said.contains("carry 10 MetricsQPS, and to serve 2m"), "{said}");
+
+    // What cannot be known is said, with a way out.
+    let learned = OBJECT
+        .replace("    weights: {fixed: {edges: [0.1], weights: [1, 10]}}\n", "")
+        .replace("metricsQPSPerPod: 10", "cpuUtilization: 70");
+    let (is_content, said) = told(&learned, &asked);
+    assert!(!is_content && said.contains("give --per-pod"), "{said}");
+    let (is_content, said) = told(&learned, &[&asked[..], &["--per-pod", "10"]].concat());
+    assert!(is_content && said.contains("10 requests a second, whatever they cost"), "{said}");
+    let (is_content, said) = told(OBJECT, &[]);
+    assert!(!is_content && said.contains("give --prometheus main=URL"), "{said}");
+    let (is_content, said) = told(&OBJECT.replace("histogram: d", "histogram: e"), &asked);
+    assert!(!is_content && said.contains("knows no e of its pods"), "{said}");
+    Ok(())
 }
 
 /// Light and heavy requests per second in the minute that ends at `minute`: more in every other hour.
@@ -136,6 +205,17 @@ async fn begins(executable: &PathBuf) -> Result<(), Failed> {
     assert_eq!(forecast.earned, 1.0, "a restart is not the first day");
     // Two hours ago it was as it is now, and an hour ago it was other.
     assert!(forecast.bound.get() >= 39.0, "{forecast}");
+
+    let proven = async {
+        loop {
+            match cell.backtest() {
+                Some(backtest) => return backtest,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let proven = tokio::time::timeout(PATIENCE, proven).await?;
+    assert!(proven.hours > 23.0 && proven.ways.len() == 4, "{proven:?}");
 
     stopper.stop();
     running.await?;

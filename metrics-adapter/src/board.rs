@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use plimsoll::scale::Decision;
+use plimsoll_sim::fluid::Backtest;
 
 use crate::finding::Finding;
 
@@ -40,6 +41,7 @@ pub struct Cell {
     latest: ArcSwapOption<Decision>,
     recent: ArcSwap<VecDeque<Arc<Decision>>>,
     findings: ArcSwap<Vec<Finding>>,
+    backtest: ArcSwapOption<Backtest>,
 }
 
 impl Cell {
@@ -68,6 +70,16 @@ impl Cell {
     /// What holds of the object; nothing where nobody looks after it but an engine.
     pub fn findings(&self) -> Arc<Vec<Finding>> {
         self.findings.load_full()
+    }
+
+    /// Says what other ways of scaling would have made of the object's past.
+    pub fn prove(&self, backtest: Backtest) {
+        self.backtest.store(Some(Arc::new(backtest)));
+    }
+
+    /// What other ways of scaling would have made of the object's past; none while a day and a half of it is not known.
+    pub fn backtest(&self) -> Option<Arc<Backtest>> {
+        self.backtest.load_full()
     }
 
     /// The newest decision; none before the first.

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 use crate::adapter::{Adapter, Listen};
+use crate::backtest::Suppose;
 use crate::board::ObjectKey;
 use crate::clock::Clock;
 use crate::collect::prometheus::{Api, Endpoint, EndpointError};
@@ -20,7 +21,7 @@ use crate::control::Verdict;
 use crate::record::{RecordError, Recorder};
 use crate::rules::{self, BoundsError};
 use crate::stop::{self, Stop};
-use crate::{control, demo, explain, record, resource, run};
+use crate::{backtest, control, demo, explain, record, resource, run};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
@@ -63,6 +64,8 @@ enum Command {
     Explain(Explain),
     /// Look at everything that must be right between a workload's pods and its HPA, and say what is not.
     Preflight(Preflight),
+    /// Say what each way of scaling would have made of a workload's past, as a metrics server knows it.
+    Backtest(Backtest),
     /// Print the completion script of a shell: source <(plimsoll-adapter completion bash).
     Completion {
         /// Which shell.
@@ -289,6 +292,52 @@ struct Preflight {
     prometheus: Vec<String>,
 }
 
+#[derive(Debug, Parser)]
+struct Backtest {
+    /// LoadAwareAutoscaler documents with a source of kind prometheus. - is standard input.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: PathBuf,
+
+    /// A metrics server that the objects name, as it can be reached from here. May be given several times.
+    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
+    prometheus: Vec<String>,
+
+    /// How far back to look, 2d to 28d.
+    #[arg(long = "for", default_value = "14d", value_parser = two_days_or_more, value_name = "DURATION")]
+    length: Span,
+
+    /// Pods that there are now. Default: maxReplicas.
+    #[arg(long, value_name = "N")]
+    replicas: Option<u32>,
+
+    /// What one pod carries, where the object does not give it: MetricsQPS where weights are given, else requests per second.
+    #[arg(long, value_name = "LOAD")]
+    per_pod: Option<f64>,
+
+    /// From a decision until new pods serve, where the object does not pin it.
+    #[arg(long, default_value = "2m", value_name = "DURATION")]
+    lead: Span,
+
+    /// Price of a pod-hour.
+    #[arg(long, value_parser = price, value_name = "PRICE")]
+    price: Option<f64>,
+
+    /// Write JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+fn two_days_or_more(text: &str) -> Result<Span, String> {
+    let length: Option<Span> = text.parse().ok();
+    let fits = |length: &Span| (Span::from_secs(2 * 86_400)..=Span::from_secs(28 * 86_400)).contains(length);
+    length.filter(fits).ok_or_else(|| "give a duration from 2d to 28d".to_owned())
+}
+
+fn price(text: &str) -> Result<f64, String> {
+    let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
+    price.ok_or_else(|| "give a number".to_owned())
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum RuleFormat {
     /// A file for Prometheus' rule_files.
@@ -326,6 +375,7 @@ impl Args {
                     Command::Demo(demo) => demo.run().await,
                     Command::Explain(explain) => tolerate_broken_pipe(explain.run().await),
                     Command::Preflight(preflight) => tolerate_broken_pipe(preflight.run().await),
+                    Command::Backtest(backtest) => tolerate_broken_pipe(backtest.run().await),
                     Command::Completion { shell } => {
                         let mut script = Vec::new();
                         clap_complete::generate(shell, &mut Args::command(), PROGRAM, &mut script);
@@ -367,6 +417,24 @@ async fn cluster() -> anyhow::Result<kube::Client> {
     let config = kube::Config::infer().await;
     let config = config.context("there is neither a cluster around this process nor a kubeconfig")?;
     kube::Client::try_from(config).context("the cluster's API")
+}
+
+impl Backtest {
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { config, prometheus, length, replicas, per_pod, lead, price, json } = self;
+        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
+        let wishes = Wishes::read(&config)?;
+        let suppose = Suppose { length, replicas, per_pod, lead, price };
+        let clock = Clock::system();
+        for (index, (key, wish)) in wishes.objects.iter().enumerate() {
+            let report = backtest::run(key, wish, &servers, suppose, &clock).await?;
+            match json {
+                true => print(format!("{}\n", serde_json::to_string(&report)?).as_bytes())?,
+                false => print(format!("{}{report}", if index == 0 { "" } else { "\n" }).as_bytes())?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Explain {

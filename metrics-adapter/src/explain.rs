@@ -9,8 +9,9 @@ use kube::api::Api;
 use kube::{Client, ResourceExt};
 use plimsoll::spec::Mode;
 use plimsoll::units::{Span, Time};
+use plimsoll_sim::fluid::WayKind;
 
-use crate::resource::{LoadAwareAutoscaler, ReplicaStatus, Status};
+use crate::resource::{LoadAwareAutoscaler, ReplicaStatus, Status, WayStatus};
 
 /// A status that is older is news of the adapter, not of the workload: it writes one a minute.
 const FRESH: Span = Span::from_secs(180);
@@ -52,6 +53,7 @@ impl fmt::Display for Explained<'_> {
         self.steps(f)?;
         self.who_follows(f)?;
         self.conditions(f)?;
+        self.backtest(f)?;
         self.age(f)
     }
 }
@@ -159,6 +161,20 @@ impl Explained<'_> {
         Ok(())
     }
 
+    /// What other ways would have made of the past.
+    fn backtest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(backtest) = &self.status.backtest else { return Ok(()) };
+        let hours = (backtest.to.0.as_second() - backtest.from.0.as_second()) as f64 / 3600.0;
+        writeln!(f, "\nOf its last {:.1} days each way would have made:\n", hours / 24.0)?;
+        writeln!(f, "  {:<38}  {:>9}  {:>13}  {:>9}", "", "pod-hours", "minutes short", "most pods")?;
+        for WayStatus { way, pod_hours, short_minutes, most_replicas } in &backtest.ways {
+            let known = |kind: &&WayKind| format!("{kind:?}") == *way;
+            let name = WayKind::ALL.iter().find(known).map_or(way.as_str(), |kind| kind.name());
+            writeln!(f, "  {name:<38}  {pod_hours:>9}  {short_minutes:>13}  {most_replicas:>9}")?;
+        }
+        Ok(())
+    }
+
     fn age(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(at) = &self.status.last_decision else {
             return f.write_str(
@@ -239,6 +255,12 @@ mod tests {
             "leadTime": "2m30s", "lastDecision": "2026-11-25T15:59:50Z",
             "horizontalPodAutoscaler": "checkout",
             "replicas": {"current": 7, "reactive": 8, "proactive": 9, "desired": 8},
+            "backtest": {"from": "2026-11-12T16:00:00Z", "to": "2026-11-25T16:00:00Z", "ways": [
+                {"way": "Fixed", "podHours": 2184, "shortMinutes": 613, "mostReplicas": 7},
+                {"way": "Reactive", "podHours": 1650, "shortMinutes": 212, "mostReplicas": 8},
+                {"way": "Plimsoll", "podHours": 1711, "shortMinutes": 31, "mostReplicas": 8},
+                {"way": "Clairvoyant", "podHours": 1602, "shortMinutes": 0, "mostReplicas": 8},
+            ]},
             "steps": [
                 {"replicas": 8, "reason": "load of 412.0 MetricsQPS at 57.2 a pod"},
                 {"replicas": 9, "reason": "up to 512.0 MetricsQPS within 2m30s at 57.2 a pod"},

@@ -12,6 +12,7 @@
 //! does, `record` writes samples to a file, `rules` has a metrics server count by itself, and `demo` is the whole loop on a laptop. Time comes from the one `clock`, the end from the one `stop`.
 
 pub mod adapter;
+pub mod backtest;
 pub mod board;
 pub mod cli;
 pub mod client;

@@ -74,6 +74,9 @@ pub struct Status {
     /// From a decision until what it asks for serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lead_time: Option<Span>,
+    /// What other ways of scaling would have made of the workload's past, looked at once a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backtest: Option<BacktestStatus>,
     /// When the newest decision was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "instant")]
@@ -113,6 +116,36 @@ pub struct StepStatus {
     pub replicas: u32,
     /// What it was.
     pub reason: String,
+}
+
+/// What other ways of scaling would have made of the workload's past. A pod carries what it was found to carry, and takes as long to
+/// serve as it was found to; the load is taken to come whatever there is of pods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BacktestStatus {
+    /// When the part that is scored begins: a day after the first load that is known.
+    #[schemars(schema_with = "instant")]
+    pub from: Time,
+    /// When it ends.
+    #[schemars(schema_with = "instant")]
+    pub to: Time,
+    /// One entry a way.
+    pub ways: Vec<WayStatus>,
+}
+
+/// What one way of scaling came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WayStatus {
+    /// `Fixed`: as many as now, always. `Reactive`: by the load now, as an HPA at its best. `Plimsoll`: mode Auto. `Clairvoyant`: with knowledge of
+    /// the future.
+    pub way: String,
+    /// Pods that were paid for, times hours.
+    pub pod_hours: u64,
+    /// Minutes in which the load was above what the ready pods should carry.
+    pub short_minutes: u64,
+    /// Most pods at a time.
+    pub most_replicas: u32,
 }
 
 /// A version of weights that were learned.

@@ -442,6 +442,11 @@ impl Forecaster {
         Some((bound_at(quantile, &self.quantiles, bounds), yardstick))
     }
 
+    /// The load of each step of [`series`](Self::series), by the weights in force; none where it is not known.
+    pub fn levels(&self) -> Vec<Option<f64>> {
+        self.series.levels(&self.weights)
+    }
+
     /// The day to come, for people; none before there are two days of history.
     pub fn plan(&self) -> Option<Vec<PlanPoint>> {
         super::plan::plan(&self.series, &self.weights, &self.settings.zone)

@@ -15,6 +15,7 @@ mod event_floor;
 mod lead_time;
 mod no_opinion;
 mod outlook;
+mod past_load;
 mod short_time;
 mod step_kind;
 mod steps;
@@ -27,5 +28,6 @@ pub use decision::{
 pub use lead_time::{LeadTime, StartUp};
 pub use no_opinion::NoOpinion;
 pub use outlook::OutlookState;
+pub use past_load::PastLoad;
 pub use short_time::ShortTime;
 pub use step_kind::{Step, StepKind};

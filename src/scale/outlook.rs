@@ -193,6 +193,12 @@ impl Outlook {
         self.forecaster.as_ref().map(Forecaster::series).or(self.history.as_ref())
     }
 
+    /// What it has seen, as loads, and how it forecasts them.
+    pub(super) fn past(&self) -> Option<(Settings, i64, Vec<Option<f64>>)> {
+        let forecaster = self.forecaster.as_ref()?;
+        Some((forecaster.settings().clone(), forecaster.series().first(), forecaster.levels()))
+    }
+
     pub(super) fn record(&mut self, start_up: StartUp) {
         self.lead.record(start_up);
     }

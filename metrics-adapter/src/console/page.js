@@ -156,6 +156,15 @@
     return pairs.length === 0 ? null : table("What it rests on", [["", "left"], ["", "left"]], pairs.map(([name, value]) => row(el("th", { scope: "row", class: "left" }, name), cell(value, "left"))));
   };
 
+  const WAYS = { Fixed: "As many pods as now, always", Reactive: "By the load now: an HPA at its best", Plimsoll: "Plimsoll, mode Auto", Clairvoyant: "With knowledge of the future" };
+
+  const proof = ({ backtest }) => {
+    if (!backtest) return null;
+    const rows = backtest.ways.map(({ kind, podHours, shortMinutes, most }) => row(el("th", { scope: "row" }, WAYS[kind] ?? kind), cell(number(podHours)), cell(number(shortMinutes)), cell(String(most))));
+    const length = backtest.hours < 72 ? `${Math.round(backtest.hours)} hours` : `${number(backtest.hours / 24)} days`;
+    return table(`What each way would have made of the last ${length}: a pod carries what it should, and takes as long to serve as it does`, [["Way"], ["Pod-hours"], ["Minutes short"], ["Most pods"]], rows);
+  };
+
   const show = object => {
     if (!shown || shown.kind !== kindOf(object)) {
       clear();
@@ -176,6 +185,7 @@
     shown.tables.replaceChildren(...[
       steps.length ? table("How the number came about", [["Replicas"], ["Because", "left"]], steps.map(({ replicas: count, reason }) => row(cell(String(count)), cell(reason, "left")))) : null,
       details(object),
+      proof(object),
       classes.length ? table("Requests", [["Duration"], ["A second"], ["Each weighs"], ["Share of the load"]], classes.map(({ name, weight, rates }) => row(el("th", { scope: "row" }, name), cell(known(last(rates))), cell(number(weight)), cell(total > 0 ? percent(weight * (last(rates) ?? 0) / total) : "–")))) : null,
       conditions.length ? table("Conditions", [["Condition"], ["Is", "left"], ["", "left"]], conditions.map(({ type, status, reason, message, isBad }) => row(el("th", { scope: "row" }, type), cell(`${status}: ${reason}`, isBad ? "left bad" : "left"), cell(message, "left")))) : null,
     ].filter(part => part));

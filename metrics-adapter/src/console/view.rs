@@ -4,6 +4,7 @@
 use plimsoll::scale::{Decision, Desired, Outcome};
 use plimsoll::spec::Mode;
 use plimsoll::units::{Span, Time};
+use plimsoll_sim::fluid::Backtest;
 use serde::Serialize;
 
 use crate::board::{Board, Cell, ObjectKey};
@@ -85,6 +86,7 @@ pub(super) struct Object {
     lead_time: Option<[f64; 2]>,
     /// How far the bound looks, in seconds.
     horizon: Option<f64>,
+    backtest: Option<Backtest>,
     decision: Option<Decision>,
 }
 
@@ -213,6 +215,7 @@ impl Object {
             horizon: decision
                 .as_deref()
                 .and_then(|decision| Some(decision.forecast.as_ref()?.horizon.as_secs_f64())),
+            backtest: cell.backtest().as_deref().cloned(),
             decision: decision.as_deref().cloned(),
         }
     }

@@ -8,6 +8,7 @@ use kube::{Client, Resource};
 use plimsoll::scale::{Decision, Outcome, Step};
 use plimsoll::spec::Mode;
 use plimsoll::units::{MetricsQps, Quantity, Span, Time};
+use plimsoll_sim::fluid::{Backtest, Way};
 use serde_json::json;
 
 use super::actuation::Actuated;
@@ -15,7 +16,9 @@ use super::conditions;
 use super::target::told;
 use super::{MANAGER, timestamp};
 use crate::finding::Finding;
-use crate::resource::{LoadAwareAutoscaler, ReplicaStatus, Status, StepStatus, WeightStatus};
+use crate::resource::{
+    BacktestStatus, LoadAwareAutoscaler, ReplicaStatus, Status, StepStatus, WayStatus, WeightStatus,
+};
 
 /// Time between two writes, if neither replicas nor conditions change.
 const QUIET: Span = Span::from_secs(60);
@@ -105,6 +108,18 @@ pub(super) fn of(
     }
     status.replicas = Some(replicas);
     status
+}
+
+/// What other ways would have made of the past, in whole hours and minutes.
+pub(super) fn backtest(backtest: &Backtest) -> BacktestStatus {
+    let way = |way: &Way| WayStatus {
+        way: format!("{:?}", way.kind),
+        pod_hours: way.pod_hours.round() as u64,
+        short_minutes: way.short_minutes.round() as u64,
+        most_replicas: way.most,
+    };
+    let [from, to] = [backtest.from, backtest.to].map(|at| Instant(timestamp(at)));
+    BacktestStatus { from, to, ways: backtest.ways.iter().map(way).collect() }
 }
 
 /// A load to three significant digits: the last ones change with every sample and say nothing.

@@ -248,7 +248,8 @@ impl Workload {
         });
         let subject = object.into();
         if !self.is_settling(&subject, decision) {
-            let status = status::of(decision, spec.mode, current, &actuated);
+            let mut status = status::of(decision, spec.mode, current, &actuated);
+            status.backtest = cell.backtest().map(|backtest| status::backtest(&backtest));
             self.tell(&subject, status, findings, now).await;
         }
         Ok(())

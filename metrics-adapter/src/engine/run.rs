@@ -8,6 +8,7 @@ use plimsoll::load::Sample;
 use plimsoll::scale::Autoscaler;
 use plimsoll::spec::{Checked, ScaleTargetRef};
 use plimsoll::units::{Span, Time};
+use plimsoll_sim::fluid::{Backtest, backtest};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
 use tokio::task::{JoinError, JoinHandle};
 
@@ -119,7 +120,23 @@ pub struct Engine {
     state: Option<StateFile>,
     kept_at: Time,
     past: Recollection,
+    proof: Proof,
 }
+
+/// What other ways of scaling would have made of the past.
+#[derive(Debug)]
+enum Proof {
+    /// It is to be looked at from this instant on.
+    Due(Time),
+    /// It is being looked at, beside everything else.
+    Running(JoinHandle<Option<Backtest>>),
+}
+
+/// Time between two looks at what other ways would have made of the past.
+const PROVE_EVERY: Span = Span::from_secs(86_400);
+
+/// The same while too little of it is known.
+const PROVE_AGAIN: Span = Span::from_secs(600);
 
 /// What a metrics server knows of the time before.
 #[derive(Debug)]
@@ -165,7 +182,18 @@ impl Engine {
             deciding: Arc::default(),
         };
         let kept_at = scraper.clock.now();
-        Self { key, interval, mind, collector, scraper, readiness, state, kept_at, past }
+        Self {
+            key,
+            interval,
+            mind,
+            collector,
+            scraper,
+            readiness,
+            state,
+            kept_at,
+            past,
+            proof: Proof::Due(Time::EPOCH),
+        }
     }
 
     /// What it thinks with, to be told of more.
@@ -248,6 +276,9 @@ impl Engine {
                     let known = self.think(move |autoscaler| autoscaler.remember(&samples)).await;
                     let object = &self.key;
                     tracing::info!(%object, minutes = known, "history is read from the metrics server");
+                    if known.is_some() {
+                        self.proof = Proof::Due(now);
+                    }
                     match failed {
                         None if known.is_some() => Recollection::Over,
                         None => Recollection::Due(past, now),
@@ -260,6 +291,37 @@ impl Engine {
                 }
                 // It panicked, which is said already.
                 Err(_) => Recollection::Over,
+            },
+            other => other,
+        };
+    }
+
+    /// Looks once a day at what other ways of scaling would have made of the past.
+    async fn prove(&mut self) {
+        let now = self.scraper.clock.now();
+        self.proof = match std::mem::replace(&mut self.proof, Proof::Due(now + PROVE_AGAIN)) {
+            Proof::Due(at) if at <= now => {
+                let Some(past) = self.think(|autoscaler| autoscaler.past_load()).await else {
+                    return;
+                };
+                let minds = Arc::clone(&self.scraper.minds);
+                Proof::Running(tokio::spawn(async move {
+                    // Nobody closes it.
+                    let turn = minds.acquire_owned().await.ok();
+                    let looking = tokio::task::spawn_blocking(move || {
+                        let _turn = turn;
+                        backtest(&past)
+                    });
+                    looking.await.ok().flatten()
+                }))
+            }
+            Proof::Running(looking) if looking.is_finished() => match looking.await {
+                Ok(Some(backtest)) => {
+                    self.mind.cell.prove(backtest);
+                    Proof::Due(now + PROVE_EVERY)
+                }
+                // Too little is known yet; or it panicked, which is said already.
+                Ok(None) | Err(_) => Proof::Due(now + PROVE_AGAIN),
             },
             other => other,
         };
@@ -301,6 +363,7 @@ impl Engine {
             }
         }
         self.recollect().await;
+        self.prove().await;
         let now = self.scraper.clock.now();
         let turn = self.mind.deciding.lock().await;
         let decision = self.think(move |autoscaler| autoscaler.decide(now)).await;

@@ -11,10 +11,12 @@
 //! score     shortage, pods, churn, and the scores of SPEC
 //! frontier  pods against short time, over a rule's knob
 //! compare   Plimsoll, the clairvoyant and the reactive rules on one series
+//! backtest  what several ways would have made of a workload's own past
 //! policies  the event engine's policies, which see samples and pods, and decide by its own code
 //! ```
 
 mod actuator;
+mod backtest;
 mod compare;
 mod error;
 mod frontier;
@@ -26,6 +28,7 @@ mod rules;
 mod score;
 
 pub use actuator::Actuator;
+pub use backtest::{Backtest, WARM_UP, Way, WayKind, backtest};
 pub use compare::{Comparison, Parts, RuleReport, Settings, compare};
 pub use error::FluidError;
 pub use frontier::{Frontier, Point, sweep, utilizations};

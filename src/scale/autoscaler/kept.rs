@@ -3,6 +3,7 @@
 use super::super::bounds::Windows;
 use super::super::checkpoint::{CHECKPOINT_SCHEMA, Checkpoint};
 use super::super::outlook::Outlook;
+use super::super::past_load::PastLoad;
 use super::Autoscaler;
 use crate::forecast::Series;
 use crate::load::Sample;
@@ -68,6 +69,23 @@ impl Autoscaler {
     /// What is to be kept, so that another can take it up.
     pub fn history(&self) -> Option<&Series> {
         self.outlook.as_ref().and_then(Outlook::history)
+    }
+
+    /// What it has lived through. None where nobody looks ahead, there is no load yet, or nobody knows what a pod should carry.
+    pub fn past_load(&self) -> Option<PastLoad> {
+        let outlook = self.outlook.as_ref()?;
+        let (forecast, first, loads) = outlook.past()?;
+        let capacity = self.newest.as_ref().and_then(|observed| observed.capacity.clone().ok());
+        let per_pod = capacity.or_else(|| self.given())?.per_pod;
+        Some(PastLoad {
+            forecast,
+            first,
+            loads,
+            per_pod,
+            lead: outlook.lead().total,
+            bounds: (self.spec.min_replicas, self.spec.max_replicas),
+            replicas: self.current.map(|(replicas, _)| replicas),
+        })
     }
 
     /// Goes on with another spec. Where the load is measured, weighed and targeted as before nothing is forgotten: from now on
