@@ -314,7 +314,7 @@ fn live(spec: &Spec, events: &[Event]) -> Vec<(Decision, Option<u32>, bool)> {
                 current = Some(*replicas);
             }
             Event::Paused(paused) => {
-                autoscaler.set_paused(*paused);
+                autoscaler.set_paused(now, *paused);
                 is_paused = *paused;
             }
             Event::Silence { rounds } => round += rounds,

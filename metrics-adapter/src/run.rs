@@ -112,7 +112,7 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
             let controller = Controller::new(client, parts, Leadership::alone(), scope);
             tokio::select! {
                 ended = controller.run(controller_stop) => ended?,
-                never = me.stay_marked() => match never {},
+                never = me.stay_marked(true) => match never {},
             }
             return Ok(());
         }
@@ -122,27 +122,29 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
         };
         let lease = (namespace.as_str(), LEASE);
         let (mut candidate, leadership) = Candidate::new(client.clone(), clock.clone(), lease, identity);
-        me.mark(false).await;
         tokio::select! {
             () = candidate.win() => {}
             () = to_stand_by.told() => return Ok(()),
+            // One that died as the leader may still be marked as it.
+            never = me.stay_marked(false) => match never {},
         }
         let controller = Controller::new(client, parts, leadership, scope);
         let mut working = tokio::spawn(controller.run(controller_stop));
-        let is_lost = tokio::select! {
-            ended = &mut working => { ended??; false }
-            () = candidate.keep() => true,
+        let ended = tokio::select! {
+            ended = &mut working => Some(ended),
+            () = candidate.keep() => None,
             // Until it is marked the Service selects nobody, and every HPA holds.
-            never = me.stay_marked() => match never {},
+            never = me.stay_marked(true) => match never {},
         };
-        if is_lost {
+        // Whatever the end was: nobody is to be sent here any more.
+        me.mark(false).await;
+        let Some(ended) = ended else {
             // What is under way sees that nothing may be written any more.
             working.abort();
             anyhow::bail!("another adapter leads by now: this one begins anew, as a standby");
-        }
-        me.mark(false).await;
+        };
         candidate.resign().await;
-        Ok(())
+        Ok(ended??)
     };
     let mut lead = std::pin::pin!(lead);
     let ended = tokio::select! {
@@ -201,9 +203,9 @@ struct Me {
 }
 
 impl Me {
-    /// Says of itself that it leads, again until it is taken.
-    async fn stay_marked(&self) -> Infallible {
-        while !self.mark(true).await {
+    /// Says of itself whether it leads, again until it is taken.
+    async fn stay_marked(&self, leads: bool) -> Infallible {
+        while !self.mark(leads).await {
             tokio::time::sleep(RETRY).await;
         }
         std::future::pending().await

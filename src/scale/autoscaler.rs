@@ -55,6 +55,8 @@ pub struct Autoscaler {
     asked_since: Option<Time>,
     /// Until then nothing is lowered.
     hold_until: Option<Time>,
+    /// When a pause ended.
+    resumed_at: Option<Time>,
 }
 
 #[derive(Debug, Clone)]
@@ -106,6 +108,7 @@ impl Autoscaler {
             known_until: None,
             asked_since: None,
             hold_until: None,
+            resumed_at: None,
         }
     }
 
@@ -130,9 +133,12 @@ impl Autoscaler {
     }
 
     /// Says whether a person has taken over. While that is so each decision is for the replicas there are; what is learned
-    /// goes on being learned. Where they are not known, or the load is not, there is no opinion, which holds them too.
-    pub fn set_paused(&mut self, is_paused: bool) {
-        self.is_paused = is_paused;
+    /// goes on being learned. Where they are not known, or the load is not, there is no opinion, which holds them too. When they let go,
+    /// nothing is lowered for a while: what a person has scaled to is not taken back by the first word.
+    pub fn set_paused(&mut self, now: Time, is_paused: bool) {
+        if std::mem::replace(&mut self.is_paused, is_paused) && !is_paused {
+            self.resumed_at = Some(now);
+        }
     }
 
     /// The spec that it decides by.

@@ -69,6 +69,11 @@ pub enum StepKind {
         /// Until when nothing is lowered.
         until: Time,
     },
+    /// A person had paused the object until a moment ago: the HPA was told nothing meanwhile, and would obey the first word.
+    AfterPause {
+        /// Until when nothing is lowered.
+        until: Time,
+    },
     /// A rollout of the workload is under way.
     RollingOut {
         /// Until when that counts, if it lasts for so long.
@@ -108,6 +113,7 @@ impl StepKind {
             Self::Congested { .. } => "Congested",
             Self::ForecastStale => "ForecastStale",
             Self::AfterOutage { .. } => "AfterOutage",
+            Self::AfterPause { .. } => "AfterPause",
             Self::RollingOut { .. } => "RollingOut",
             Self::Fallback { .. } => "Fallback",
             Self::MinReplicas { .. } => "MinReplicas",
@@ -144,6 +150,9 @@ impl fmt::Display for StepKind {
             Self::AfterOutage { until } => {
                 let until = until.to_rfc3339_secs();
                 write!(f, "nothing is lowered until {until}: the load was not known for long")
+            }
+            Self::AfterPause { until } => {
+                write!(f, "nothing is lowered until {}: it was paused until now", until.to_rfc3339_secs())
             }
             Self::RollingOut { until } => {
                 write!(f, "a rollout is under way, which counts until {}", until.to_rfc3339_secs())

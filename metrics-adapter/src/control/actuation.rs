@@ -11,6 +11,7 @@ use plimsoll::units::{Span, Time};
 
 use super::api_service::ExternalApi;
 use super::follow::Follower;
+use super::hpa::Moves;
 use super::hpas::Hpas;
 use super::leadership::Leadership;
 use super::target::{ScaleFacts, Target, TargetError};
@@ -61,6 +62,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) hpas: &'a [Arc<HorizontalPodAutoscaler>],
     /// Who answers external metrics.
     pub(super) external: &'a ExternalApi,
+    /// The workload is there, and its scale can be read.
+    pub(super) is_there: bool,
     /// The cluster serves CPU usage, and all containers of the workload ask for CPU; none while that is not known.
     pub(super) has_cpu: Option<bool>,
 }
@@ -110,7 +113,7 @@ impl Actuator {
         &mut self,
         object: &LoadAwareAutoscaler,
         around: &Surroundings<'_>,
-        (target, scale): &(Target, ScaleFacts),
+        found: Option<&(Target, ScaleFacts)>,
         decision: Option<&Decision>,
         now: Time,
     ) -> Actuated {
@@ -120,12 +123,20 @@ impl Actuator {
         if !(acts && spec.actuation == Actuation::Scale) {
             self.stop_writing();
         }
-        let done = match spec.actuation {
-            Actuation::HPA if acts => self.hpas.keep(object, (around.has_cpu, is_paused), around).await,
-            Actuation::Scale if acts => {
+        let done = match (spec.actuation, found) {
+            (Actuation::HPA, _) if acts => {
+                let moves = match decision.map(|decision| &decision.outcome) {
+                    _ if is_paused => Moves::Nowhere,
+                    Some(Outcome::Fallback(_)) if keeps_at_least(spec) => Moves::UpOnly,
+                    _ => Moves::Freely,
+                };
+                self.hpas.keep(object, moves, around).await
+            }
+            (Actuation::Scale, Some((target, scale))) if acts => {
                 let wanted = decision.and_then(|decision| replicas(decision, spec, scale, now));
                 self.write_scale((spec, is_paused), around, target, scale, wanted, now).await
             }
+            (Actuation::Scale, None) if acts => Ok(Actuated::Nothing),
             _ => self.hpas.release(spec, around).await.map(|()| Actuated::Nothing),
         };
         done.unwrap_or_else(|trouble| trouble)
@@ -167,6 +178,12 @@ impl Actuator {
             return Ok(Actuated::Written);
         }
         self.hpas.check_alone(spec, around, None)?;
+        // A decision that is older than the pause, or than what a person scaled since, would undo it; and whoever scales by hand meanwhile fights
+        // nobody.
+        if is_paused {
+            self.stop_writing();
+            return Ok(Actuated::Written);
+        }
         if self.overruled.is_fight(now, scale.spec) {
             return Err(Actuated::trouble_because(
                 "ForeignWriter",
@@ -174,39 +191,64 @@ impl Actuator {
                  10 minutes",
             ));
         }
-        // A decision that is older than the pause, or than what a person scaled since, would undo it.
-        if is_paused {
-            return Ok(Actuated::Written);
-        }
         let follower = match &mut self.follower {
             Some(follower) if follower.is_for(spec) => follower,
             _ => self.follower.insert(Follower::new(spec)),
         };
+        let before = follower.clone();
         if let Some(replicas) = follower.sync(now, scale, wanted) {
             self.leadership.check()?;
-            match target.write(replicas, scale).await {
+            match write(target, scale, replicas).await {
                 Ok(()) => self.overruled.written = Some(replicas),
-                // Somebody was faster: the next round sees what they did.
-                Err(TargetError::Changed) => {}
-                Err(error) => return Err(scale_failed(&error)),
+                Err(error) => {
+                    // What was not done counts for nothing.
+                    *follower = before;
+                    return match error {
+                        // Somebody was faster: the next round sees what they did.
+                        TargetError::Changed => Ok(Actuated::Written),
+                        error => Err(scale_failed(&error)),
+                    };
+                }
             }
         }
         Ok(Actuated::Written)
     }
 }
 
-/// The replicas that a decision asks for, if it is by this spec and still holds.
+/// Writes a scale. Each change of the workload's status makes another version of it, so one that asks for the same replicas still is as
+/// good as the one that was read.
+async fn write(target: &Target, scale: &ScaleFacts, replicas: u32) -> Result<(), TargetError> {
+    match target.write(replicas, scale).await {
+        Err(TargetError::Changed) => {
+            let anew = target.read().await?;
+            if anew.spec != scale.spec {
+                return Err(TargetError::Changed);
+            }
+            target.write(replicas, &anew).await
+        }
+        written => written,
+    }
+}
+
+/// Whether the user wants as many as there are, where the load is not known.
+fn keeps_at_least(spec: &Spec) -> bool {
+    let then = spec.on_missing_metrics.as_ref().map(|missing| missing.then);
+    matches!(then, Some(Fallback::AtLeast(_)))
+}
+
+/// The replicas that a decision asks for, if it is by this spec and still holds. One that lowers nothing keeps what a person scaled after
+/// it was made.
 fn replicas(decision: &Decision, spec: &Spec, scale: &ScaleFacts, now: Time) -> Option<u32> {
     let (replicas, valid_until) = decision.outcome.replicas().ok()?;
     if decision.mode != spec.mode || now > valid_until {
         return None;
     }
-    let then = spec.on_missing_metrics.as_ref().map(|missing| missing.then);
-    match (&decision.outcome, then) {
-        // "At least" keeps what a person scaled after the decision.
-        (Outcome::Fallback(_), Some(Fallback::AtLeast(_))) => Some(replicas.max(scale.spec)),
-        _ => Some(replicas),
-    }
+    let lowers = match &decision.outcome {
+        Outcome::Fallback(_) => !keeps_at_least(spec),
+        Outcome::Desired(desired) => !desired.is_held(),
+        Outcome::NoOpinion(_) => false,
+    };
+    Some(if lowers { replicas } else { replicas.max(scale.spec).min(decision.max_replicas.max(replicas)) })
 }
 
 fn scale_failed(error: &TargetError) -> Actuated {
@@ -215,7 +257,41 @@ fn scale_failed(error: &TargetError) -> Actuated {
 
 #[cfg(test)]
 mod tests {
+    use plimsoll::scale::Autoscaler;
+    use serde_json::json;
+
     use super::*;
+
+    /// What is written where there are `there` replicas by now, after a decision by a load of `load` when there were ten.
+    fn written(load: f64, mode: &str, there: u32) -> Option<u32> {
+        let spec: Spec = serde_json::from_value(json!({
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "maxReplicas": 20,
+            "mode": mode,
+            "load": {"histogram": "d", "weights": {"fixed": {"edges": [], "weights": [1]}}},
+            "target": {"metricsQPSPerPod": "10"},
+        }))
+        .unwrap();
+        let mut autoscaler = Autoscaler::new(spec.check().unwrap());
+        let at = Time::from_secs(100);
+        let sample = json!({
+            "schema": 1, "at": at, "pods": {"replicas": 10, "ready": 10, "warming": 0, "silent": 0},
+            "groups": [{"pods": 10, "silent": false, "window": "15s",
+                "histograms": [{"labels": {}, "le": [], "rates": [load]}]}],
+        });
+        autoscaler.observe(&serde_json::from_value(sample).unwrap()).unwrap();
+        let scale = ScaleFacts { version: None, spec: there, status: there, selector: "app=web".into() };
+        replicas(&autoscaler.decide(at), &spec, &scale, at)
+    }
+
+    #[test]
+    fn a_decision_that_lowers_nothing_keeps_what_a_person_scaled_after_it() {
+        // The first decision after a start holds what there is.
+        assert_eq!(written(10.0, "Auto", 10), Some(10));
+        assert_eq!(written(10.0, "Auto", 15), Some(15));
+        assert_eq!(written(10.0, "Auto", 30), Some(20), "never more than is allowed");
+        assert_eq!(written(170.0, "Auto", 15), Some(17));
+    }
 
     #[test]
     fn who_writes_against_us_again_and_again_is_left_alone() {

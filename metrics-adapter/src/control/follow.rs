@@ -8,7 +8,7 @@ use plimsoll::hpa::{FetchError, Hpa, HpaSpec, MetricSpec, Observed, Samples, Set
 use plimsoll::spec::Spec;
 use plimsoll::units::{Quantity, Span, Time};
 
-use super::hpa;
+use super::hpa::{self, Moves};
 use super::target::ScaleFacts;
 use crate::external::Metric;
 
@@ -16,7 +16,7 @@ use crate::external::Metric;
 const SYNC: Span = Span::from_secs(15);
 
 /// An HPA without a cluster.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Follower {
     hpa: Hpa,
     made_of: HpaSpec,
@@ -68,7 +68,7 @@ fn hpa_spec(spec: &Spec) -> HpaSpec {
         min_replicas: i32::try_from(min).ok(),
         max_replicas: i32::try_from(max).unwrap_or(i32::MAX),
         metrics: vec![metric],
-        behavior: Some(hpa::behavior(spec, false)),
+        behavior: Some(hpa::behavior(spec, Moves::Freely)),
     }
 }
 

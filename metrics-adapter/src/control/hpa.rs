@@ -23,8 +23,13 @@ pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(super) const MANAGED_BY_PLIMSOLL: &str = "plimsoll";
 /// On an HPA that was taken over: its spec before, as JSON, to be given back.
 pub(super) const ORIGINAL_SPEC: &str = "plimsoll.dev/original-spec";
+/// On an HPA that was taken over: who managed which of its fields before, as JSON.
+pub(super) const ORIGINAL_MANAGERS: &str = "plimsoll.dev/original-managed-fields";
 /// On an object: the name of an HPA that it may take over.
 pub(super) const TRANSFER: &str = "plimsoll.dev/transfer-hpa-ownership";
+
+/// The `selectPolicy` that shuts a direction.
+const DISABLED: &str = "Disabled";
 
 /// Share of the CPU request above which the HPA scales up by itself, should nobody else tell it to.
 const CPU_SAFETY_NET: i32 = 90;
@@ -35,8 +40,20 @@ pub(super) struct Shape {
     /// CPU can be measured: the cluster serves it, and every container asks for some. A metric that fails would keep the HPA from
     /// ever scaling in, so it is left out where it cannot be had.
     pub(super) has_cpu: bool,
-    /// A person has paused the object.
-    pub(super) is_paused: bool,
+    /// In which directions it may move.
+    pub(super) moves: Moves,
+}
+
+/// Where a direction of an HPA is shut, whatever the user's behavior says: a decision may be older than what a person scaled a second
+/// ago, and must not undo it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moves {
+    /// Up and down.
+    Freely,
+    /// Up alone: the spec wants none taken away, or as many as there are at least.
+    UpOnly,
+    /// Not at all: it is paused, or somebody else scales.
+    Nowhere,
 }
 
 /// The HPA called `name` for the object `key`, as it should be.
@@ -66,19 +83,24 @@ pub(super) fn wanted(
 }
 
 /// What becomes of an HPA that nobody tells the replicas any more: where the pods' CPU is nearly used up it adds some. It never
-/// takes any away, since a CPU below that says nothing of how many are too many. Bounds and behavior are those of the object, if
-/// its spec is still known.
+/// takes any away, since a CPU below that says nothing of how many are too many. So its bounds stay as wide as they were: an HPA sets
+/// what is above its `maxReplicas` to that at once, whatever its behavior says. The behavior is the object's, if its spec is still known.
 pub(super) fn left_behind(hpa: &HorizontalPodAutoscaler, spec: Option<&Spec>) -> HorizontalPodAutoscaler {
     let kept = |label: &str| Some((label.to_owned(), hpa.metadata.labels.as_ref()?.get(label)?.clone()));
     let labels = [MANAGED_BY, AUTOSCALER_LABEL].into_iter().filter_map(kept).collect();
     let mut left = hpa.spec.clone().unwrap_or_default();
     left.metrics = Some(vec![cpu()]);
-    if let Some(spec) = spec {
-        (left.min_replicas, left.max_replicas) = bounds((spec.min_replicas, spec.max_replicas));
-        left.behavior = Some(api(&spec.behavior.clone().unwrap_or_default()));
+    match spec {
+        Some(spec) => left.behavior = Some(api(&spec.behavior.clone().unwrap_or_default())),
+        // It may have been shut by a pause.
+        None => {
+            if let Some(up) = left.behavior.as_mut().and_then(|behavior| behavior.scale_up.as_mut()) {
+                up.select_policy = up.select_policy.take().filter(|policy| policy != DISABLED);
+            }
+        }
     }
     let down = left.behavior.get_or_insert_default().scale_down.get_or_insert_default();
-    down.select_policy = Some("Disabled".to_owned());
+    down.select_policy = Some(DISABLED.to_owned());
     HorizontalPodAutoscaler {
         metadata: ObjectMeta {
             name: hpa.metadata.name.clone(),
@@ -105,7 +127,7 @@ fn hpa_spec(key: &ObjectKey, spec: &Spec, shape: Shape) -> HorizontalPodAutoscal
         min_replicas,
         max_replicas,
         metrics: Some(metrics),
-        behavior: Some(api(&behavior(spec, shape.is_paused))),
+        behavior: Some(api(&behavior(spec, shape.moves))),
     }
 }
 
@@ -157,17 +179,15 @@ fn cpu() -> MetricSpec {
     }
 }
 
-/// How whoever follows may move: as the user says, by single pods, and not at all where they want none. A decision may be older than
-/// what a person scaled a second ago; a direction that is shut cannot undo it.
-pub(super) fn behavior(spec: &Spec, is_paused: bool) -> Behavior {
-    let mut behavior = spec.behavior.clone().unwrap_or_default().exact();
-    if is_paused {
-        behavior = behavior.never_up();
+/// How whoever follows may move: as the user says, by single pods, and not at all where a direction is shut.
+pub(super) fn behavior(spec: &Spec, moves: Moves) -> Behavior {
+    let behavior = spec.behavior.clone().unwrap_or_default().exact();
+    match moves {
+        Moves::Nowhere => behavior.never_up().never_down(),
+        Moves::UpOnly => behavior.never_down(),
+        Moves::Freely if spec.mode == Mode::ScaleUpOnly => behavior.never_down(),
+        Moves::Freely => behavior,
     }
-    if is_paused || spec.mode == Mode::ScaleUpOnly {
-        behavior = behavior.never_down();
-    }
-    behavior
 }
 
 /// The core's behavior is in the API's own shape.
@@ -184,6 +204,28 @@ pub(super) fn keeps_tolerance(hpa: &HorizontalPodAutoscaler) -> bool {
         let rules = [&behavior.scale_up, &behavior.scale_down];
         rules.iter().all(|rules| rules.as_ref().is_some_and(|rules| rules.tolerance.is_some()))
     })
+}
+
+/// Whether an HPA of ours goes by no object's decisions any more.
+pub(super) fn is_left(hpa: &HorizontalPodAutoscaler) -> bool {
+    is_managed(hpa) && !follows(hpa)
+}
+
+fn is_managed(hpa: &HorizontalPodAutoscaler) -> bool {
+    let labels = hpa.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == MANAGED_BY_PLIMSOLL)
+}
+
+/// Whether an HPA goes by the decisions of an object.
+fn follows(hpa: &HorizontalPodAutoscaler) -> bool {
+    let metrics = hpa.spec.as_ref().and_then(|spec| spec.metrics.as_ref());
+    let is_ours = |metric: &MetricSpec| {
+        metric
+            .external
+            .as_ref()
+            .is_some_and(|external| external.metric.name == Metric::DesiredReplicas.name())
+    };
+    metrics.is_some_and(|metrics| metrics.iter().any(is_ours))
 }
 
 /// Whether the CPU is one of the metrics that an HPA goes by.
@@ -207,11 +249,13 @@ pub(super) enum Whose {
 
 /// Whose `hpa` is, to the object `key`, which says that it may take over the one called `offered`.
 pub(super) fn whose(hpa: &HorizontalPodAutoscaler, key: &ObjectKey, offered: Option<&str>) -> Whose {
-    let label = |name: &str| hpa.metadata.labels.as_ref().and_then(|labels| labels.get(name));
-    let is_managed = label(MANAGED_BY).is_some_and(|by| by == MANAGED_BY_PLIMSOLL);
-    if is_managed && label(AUTOSCALER_LABEL) == Some(&key.name) {
+    let object = hpa.metadata.labels.as_ref().and_then(|labels| labels.get(AUTOSCALER_LABEL));
+    if is_managed(hpa) && object == Some(&key.name) {
         Whose::Own
-    } else if !is_managed && offered.is_some() && hpa.metadata.name.as_deref() == offered {
+    } else if !(is_managed(hpa) && follows(hpa))
+        && offered.is_some()
+        && hpa.metadata.name.as_deref() == offered
+    {
         Whose::Offered
     } else {
         Whose::Other
@@ -235,10 +279,15 @@ pub(super) fn is_same(one: &ScaleTargetRef, other: &ScaleTargetRef) -> bool {
     one.kind == other.kind && one.name == other.name && group(one) == group(other)
 }
 
-/// The spec of an HPA that was taken over, as it was before.
-pub(super) fn original(hpa: &HorizontalPodAutoscaler) -> Option<HorizontalPodAutoscalerSpec> {
-    let text = hpa.metadata.annotations.as_ref()?.get(ORIGINAL_SPEC)?;
-    serde_json::from_str(text).ok()
+/// The spec of an HPA that was taken over, as it was before; none of one that was not.
+///
+/// # Errors
+/// When it was, and somebody changed what it was to be given back as.
+pub(super) fn original(
+    hpa: &HorizontalPodAutoscaler,
+) -> Result<Option<HorizontalPodAutoscalerSpec>, serde_json::Error> {
+    let text = hpa.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ORIGINAL_SPEC));
+    text.map(|text| serde_json::from_str(text)).transpose()
 }
 
 #[cfg(test)]
@@ -264,7 +313,7 @@ mod tests {
         serde_json::from_value(spec).unwrap()
     }
 
-    const FOLLOWED: Shape = Shape { has_cpu: true, is_paused: false };
+    const FOLLOWED: Shape = Shape { has_cpu: true, moves: Moves::Freely };
 
     fn made(more: serde_json::Value, shape: Shape) -> serde_json::Value {
         serde_json::to_value(wanted("checkout", &key(), &spec(more), shape, None)).unwrap()
@@ -313,14 +362,15 @@ mod tests {
 
     #[test]
     fn a_pause_shuts_both_directions_and_scale_up_only_shuts_one() {
-        let policies = |mode: &str, is_paused| {
-            let hpa = made(json!({"mode": mode}), Shape { is_paused, ..FOLLOWED });
+        let policies = |mode: &str, moves| {
+            let hpa = made(json!({"mode": mode}), Shape { moves, ..FOLLOWED });
             let policy = |direction: &str| hpa["spec"]["behavior"][direction]["selectPolicy"].clone();
             [policy("scaleUp"), policy("scaleDown")]
         };
-        assert_eq!(policies("Auto", false), [json!(null), json!(null)]);
-        assert_eq!(policies("Auto", true), [json!("Disabled"), json!("Disabled")]);
-        assert_eq!(policies("ScaleUpOnly", false), [json!(null), json!("Disabled")]);
+        assert_eq!(policies("Auto", Moves::Freely), [json!(null), json!(null)]);
+        assert_eq!(policies("Auto", Moves::Nowhere), [json!("Disabled"), json!("Disabled")]);
+        assert_eq!(policies("Auto", Moves::UpOnly), [json!(null), json!("Disabled")]);
+        assert_eq!(policies("ScaleUpOnly", Moves::Freely), [json!(null), json!("Disabled")]);
     }
 
     #[test]
@@ -337,7 +387,37 @@ mod tests {
             assert_eq!(left["behavior"]["scaleDown"]["selectPolicy"], json!("Disabled"));
         }
         assert_eq!(known["behavior"]["scaleUp"], json!({"stabilizationWindowSeconds": 60}));
-        assert_eq!((&known["maxReplicas"], &unknown["maxReplicas"]), (&json!(10), &json!(30)));
+        // An HPA sets what is above its maximum to that at once, whatever its behavior says.
+        assert_eq!((&known["maxReplicas"], &unknown["maxReplicas"]), (&json!(30), &json!(30)));
+        let paused = wanted("checkout", &key(), &spec, Shape { moves: Moves::Nowhere, ..FOLLOWED }, None);
+        for spec in [Some(&spec), None] {
+            let left = left_behind(&paused, spec).spec.unwrap().behavior.unwrap();
+            assert_eq!(left.scale_up.unwrap().select_policy, None, "a pause does not outlive its object");
+        }
+    }
+
+    #[test]
+    fn what_another_object_left_behind_may_be_taken_over() {
+        let theirs = wanted("web", &ObjectKey::new("shop", "other"), &spec(json!({})), FOLLOWED, None);
+        assert!(!is_left(&theirs));
+        let left = left_behind(&theirs, None);
+        assert!(is_left(&left));
+        assert_eq!(whose(&left, &key(), Some("web")), Whose::Offered);
+        assert_eq!(whose(&left, &key(), None), Whose::Other);
+    }
+
+    #[test]
+    fn an_original_that_cannot_be_read_is_not_none() {
+        let mut hpa = wanted("web", &key(), &spec(json!({})), FOLLOWED, None);
+        assert!(original(&hpa).unwrap().is_none());
+        let annotate = |hpa: &mut HorizontalPodAutoscaler, text: &str| {
+            let annotations = BTreeMap::from([(ORIGINAL_SPEC.to_owned(), text.to_owned())]);
+            hpa.metadata.annotations = Some(annotations);
+        };
+        annotate(&mut hpa, r#"{"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}"#);
+        assert_eq!(original(&hpa).unwrap().unwrap().max_replicas, 3);
+        annotate(&mut hpa, "{");
+        assert!(original(&hpa).is_err());
     }
 
     #[test]

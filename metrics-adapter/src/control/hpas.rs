@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, OwnerReference};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Resource, ResourceExt};
 use plimsoll::spec::{OnDelete, Spec};
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use super::MANAGER;
 use super::actuation::{Actuated, Surroundings};
-use super::hpa::{self, MANAGED_BY, MANAGED_BY_PLIMSOLL, Shape, Whose};
+use super::hpa::{self, MANAGED_BY, MANAGED_BY_PLIMSOLL, Moves, Shape, Whose};
 use super::leadership::Leadership;
 use super::target::told;
 use crate::board::ObjectKey;
@@ -71,18 +72,22 @@ impl Hpas {
     pub(super) async fn keep(
         &mut self,
         object: &LoadAwareAutoscaler,
-        shape: (Option<bool>, bool),
+        moves: Moves,
         around: &Surroundings<'_>,
     ) -> Result<Actuated, Actuated> {
         let (key, spec) = (self.key.clone(), &object.spec.0);
-        around.external.check()?;
         let offered = object.annotations().get(hpa::TRANSFER).map(String::as_str);
-        let (name, own, taken) = match self.find(spec, around, offered).await? {
-            Found::Own(own) => (own.name_any(), Some(own), None),
+        let alone = self.check_alone(spec, around, offered);
+        // Its own is told of a pause and of a rival whatever else is wrong: it goes on moving replicas by itself.
+        let taken: HorizontalPodAutoscaler;
+        let (name, own) = match self.find(spec, around, offered).await? {
+            Found::Own(own) => (own.name_any(), Some(own)),
+            _ if alone.is_err() => return alone.map(|()| Actuated::Nothing),
+            _ if !around.is_there => return Ok(Actuated::Nothing),
             Found::Offered(offered) => {
                 around.external.check_reached()?;
-                let taken = self.to_be_taken(spec, offered).await?;
-                (offered.name_any(), None, Some(taken))
+                taken = self.take(spec, offered).await?;
+                (taken.name_any(), Some(&taken))
             }
             Found::Nothing => {
                 around.external.check_reached()?;
@@ -95,44 +100,45 @@ impl Hpas {
                         ),
                     ));
                 }
-                (key.name.clone(), None, None)
+                (key.name.clone(), None)
             }
         };
-        let (has_cpu, is_paused) = shape;
+        let moves = if alone.is_err() { Moves::Nowhere } else { moves };
         // What is not known yet, as after a start, takes no HPA's safety net away.
-        let has_cpu = has_cpu.unwrap_or_else(|| own.or(taken.as_ref()).is_some_and(hpa::goes_by_cpu));
-        let original = match (own, &taken) {
-            (Some(own), _) => own.annotations().get(hpa::ORIGINAL_SPEC).cloned(),
-            (None, Some(taken)) => taken.spec.as_ref().and_then(|spec| serde_json::to_string(spec).ok()),
-            (None, None) => None,
+        let has_cpu = around.has_cpu.unwrap_or_else(|| own.is_some_and(hpa::goes_by_cpu));
+        let kept = |own: &HorizontalPodAutoscaler, name: &str| {
+            Some((name.to_owned(), own.annotations().get(name)?.clone()))
         };
+        let original = own.and_then(|own| kept(own, hpa::ORIGINAL_SPEC));
+        let managers = own.and_then(|own| kept(own, hpa::ORIGINAL_MANAGERS));
         // One that was somebody's before is given back, so it must not go with the object.
         let owner = object.controller_owner_ref(&()).filter(|_| original.is_none());
-        let mut wanted = hpa::wanted(&name, &key, spec, Shape { has_cpu, is_paused }, owner);
-        if let Some(original) = original {
-            wanted.annotations_mut().insert(hpa::ORIGINAL_SPEC.to_owned(), original);
+        let mut wanted = hpa::wanted(&name, &key, spec, Shape { has_cpu, moves }, owner);
+        if original.is_some() || managers.is_some() {
+            wanted.annotations_mut().extend(original.into_iter().chain(managers));
         }
         let kept = self.kept.as_ref().filter(|kept| kept.wanted == wanted);
         let is_exact = match (kept, own) {
             (Some(kept), Some(own)) if kept.is(own) => hpa::keeps_tolerance(&kept.made),
             _ => {
-                let made = self.apply(&wanted, taken.as_ref()).await?;
+                let made = self.apply(&wanted).await?;
                 let is_exact = hpa::keeps_tolerance(&made);
                 self.kept = Some(Kept { wanted, made });
                 is_exact
             }
         };
+        alone?;
+        around.external.check()?;
         Ok(Actuated::Followed { hpa: name, is_exact })
     }
 
-    /// The HPA that is the object's own, or that it may take over. Two writers of one scale would fight, so anyone else's stops it.
+    /// The HPA that is the object's own, or that it may take over.
     async fn find<'a>(
         &self,
         spec: &Spec,
         around: &Surroundings<'a>,
         offered: Option<&str>,
     ) -> Result<Found<'a>, Actuated> {
-        self.check_alone(spec, around, offered)?;
         let first = |wanted: Whose| {
             let is_so = |hpa: &&HorizontalPodAutoscaler| {
                 let is_about_it = wanted == Whose::Own || hpa::scales(hpa, &spec.scale_target_ref);
@@ -152,7 +158,7 @@ impl Hpas {
         }
     }
 
-    /// Whether nobody else's HPA scales the workload, but for the one that is `offered`.
+    /// Whether nobody else's HPA scales the workload, but for the one that is `offered`. Two writers of one scale would fight.
     ///
     /// # Errors
     /// Whose does, and what to do.
@@ -177,33 +183,64 @@ impl Hpas {
         ))
     }
 
-    /// What is about to be taken over as it is at this moment, for it is given back as it was.
-    async fn to_be_taken(
+    /// Makes an HPA of somebody else's the object's own: it remembers what it was and who managed it, so that it can be given back. Nobody
+    /// else owns a field of it from then on, so that all of them can be set, and the old behavior, of which the object may say nothing, is
+    /// gone.
+    async fn take(
         &self,
         spec: &Spec,
         offered: &HorizontalPodAutoscaler,
     ) -> Result<HorizontalPodAutoscaler, Actuated> {
+        self.leadership.check()?;
         let name = offered.name_any();
-        let live = self.api().get(&name).await.map_err(|error| failed(&name, &error))?;
+        let api = self.api();
+        // As it is at this moment, not as a watch told.
+        let live = api.get(&name).await.map_err(|error| failed(&name, &error))?;
         let is_so = hpa::whose(&live, &self.key, Some(&name)) == Whose::Offered
             && hpa::scales(&live, &spec.scale_target_ref);
-        if is_so { Ok(live) } else { Err(changed_meanwhile(&name)) }
+        if !is_so {
+            return Err(changed_meanwhile(&name));
+        }
+        let (was, managers) = match hpa::is_left(&live) {
+            // Nobody waits for one that another object left behind.
+            true => (None, None),
+            false => (
+                live.spec.as_ref().and_then(|spec| serde_json::to_string(spec).ok()),
+                serde_json::to_string(&live.metadata.managed_fields).ok(),
+            ),
+        };
+        // One entry, for where there is none the first apply makes one up that owns everything.
+        let managed = ManagedFieldsEntry {
+            manager: Some(MANAGER.to_owned()),
+            operation: Some("Apply".to_owned()),
+            api_version: Some(HorizontalPodAutoscaler::api_version(&()).into_owned()),
+            fields_type: Some("FieldsV1".to_owned()),
+            fields_v1: Some(FieldsV1(
+                json!({ "f:metadata": { "f:labels": { format!("f:{MANAGED_BY}"): {} } } }),
+            )),
+            ..ManagedFieldsEntry::default()
+        };
+        let taken = json!({
+            "metadata": {
+                "resourceVersion": live.metadata.resource_version,
+                "managedFields": [managed],
+                "labels": { MANAGED_BY: MANAGED_BY_PLIMSOLL, AUTOSCALER_LABEL: self.key.name },
+                "annotations": { hpa::ORIGINAL_SPEC: was, hpa::ORIGINAL_MANAGERS: managers },
+            },
+            "spec": { "behavior": null },
+        });
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch(&name, &params, &Patch::Merge(taken)).await.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 409 => changed_meanwhile(&name),
+            _ => failed(&name, &error),
+        })
     }
 
-    async fn apply(
-        &self,
-        wanted: &HorizontalPodAutoscaler,
-        taken: Option<&HorizontalPodAutoscaler>,
-    ) -> Result<HorizontalPodAutoscaler, Actuated> {
+    async fn apply(&self, wanted: &HorizontalPodAutoscaler) -> Result<HorizontalPodAutoscaler, Actuated> {
         self.leadership.check()?;
         let name = wanted.name_any();
-        let params = PatchParams { force: taken.is_some(), ..PatchParams::apply(MANAGER) };
-        let mut wanted = wanted.clone();
-        // What is taken over is what was read.
-        wanted.metadata.resource_version = taken.and_then(ResourceExt::resource_version);
-        let applied = self.api().patch(&name, &params, &Patch::Apply(wanted)).await;
+        let applied = self.api().patch(&name, &PatchParams::apply(MANAGER), &Patch::Apply(wanted)).await;
         applied.map_err(|error| match &error {
-            kube::Error::Api(status) if status.code == 409 && taken.is_some() => changed_meanwhile(&name),
             kube::Error::Api(status) if status.code == 409 => Actuated::trouble_because(
                 "HPAChangedByOther",
                 format!(
@@ -238,8 +275,15 @@ impl Hpas {
         let listed = self.api().list(&ListParams::default().labels(&labels)).await;
         for own in listed.map_err(|error| failed(&self.key.name, &error))? {
             // What is owned by the object goes with it, unless whoever deleted the object wants it to stay.
-            if own.metadata.deletion_timestamp.is_none() && !is_owned(&own) {
-                self.release_one(&own, spec.map(|spec| spec.on_delete).unwrap_or_default(), spec).await?;
+            if own.metadata.deletion_timestamp.is_some() || is_owned(&own) {
+                continue;
+            }
+            let left = self.release_one(&own, OnDelete::Retain, spec).await;
+            // What a person has changed since is theirs: without a spec nothing of that is said otherwise.
+            if left.is_err() && spec.is_some() {
+                self.release_one(&own, OnDelete::Retain, None).await?;
+            } else {
+                left?;
             }
         }
         Ok(())
@@ -251,16 +295,12 @@ impl Hpas {
         on_delete: OnDelete,
         spec: Option<&Spec>,
     ) -> Result<(), Actuated> {
-        match (hpa::original(own), on_delete) {
+        match (original(own)?, on_delete) {
             (Some(_), _) => self.give_back(own).await,
             (None, OnDelete::Delete) => self.delete(own).await,
-            (None, OnDelete::Retain) => {
-                let left = hpa::left_behind(own, spec);
-                if contains(own, &left) {
-                    return Ok(());
-                }
-                self.apply(&left, None).await.map(|_| ())
-            }
+            // It was left before, and whatever a person has made of it since is theirs.
+            (None, OnDelete::Retain) if hpa::is_left(own) => Ok(()),
+            (None, OnDelete::Retain) => self.apply(&hpa::left_behind(own, spec)).await.map(|_| ()),
         }
     }
 
@@ -278,7 +318,7 @@ impl Hpas {
     }
 
     async fn drop_one(&self, own: &HorizontalPodAutoscaler) -> Result<(), Actuated> {
-        match hpa::original(own) {
+        match original(own)? {
             Some(_) => self.give_back(own).await,
             None => self.delete(own).await,
         }
@@ -295,15 +335,19 @@ impl Hpas {
         let name = own.name_any();
         let api = self.api();
         let mut hpa = api.get(&name).await.map_err(|error| failed(&name, &error))?;
-        let Some(original) = hpa::original(&hpa) else { return Ok(()) };
+        let Some(original) = original(&hpa)? else { return Ok(()) };
         hpa.spec = Some(original);
         hpa.annotations_mut().remove(hpa::ORIGINAL_SPEC);
+        let managers = hpa.annotations_mut().remove(hpa::ORIGINAL_MANAGERS);
+        let managers: Option<Vec<ManagedFieldsEntry>> =
+            managers.and_then(|managers| serde_json::from_str(&managers).ok());
         hpa.labels_mut().retain(|label, _| label != MANAGED_BY && label != AUTOSCALER_LABEL);
         hpa.owner_references_mut().retain(|owner| !is_ours(owner));
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         let given = api.replace(&name, &params, &hpa).await.map_err(|error| failed(&name, &error))?;
-        let mut managed = given.metadata.managed_fields.unwrap_or_default();
-        managed.retain(|entry| entry.manager.as_deref() != Some(MANAGER));
+        let managed = managers.or(given.metadata.managed_fields).unwrap_or_default();
+        let managed: Vec<_> =
+            managed.into_iter().filter(|entry| entry.manager.as_deref() != Some(MANAGER)).collect();
         // An empty list would be filled in again; one empty entry means nobody.
         let managed = if managed.is_empty() { json!([{}]) } else { json!(managed) };
         let disown = json!({
@@ -335,6 +379,21 @@ impl Hpas {
     }
 }
 
+/// What an HPA was before it was taken over; none of one that was not.
+fn original(hpa: &HorizontalPodAutoscaler) -> Result<Option<HorizontalPodAutoscalerSpec>, Actuated> {
+    hpa::original(hpa).map_err(|error| {
+        Actuated::trouble_because(
+            "HPAOriginalUnreadable",
+            format!(
+                "the HPA {} was taken over, and its annotation {} cannot be read any more ({error}): write its spec there, or remove the annotation \
+                 if it need not be given back",
+                hpa.name_any(),
+                hpa::ORIGINAL_SPEC
+            ),
+        )
+    })
+}
+
 fn failed(name: &str, error: &kube::Error) -> Actuated {
     Actuated::trouble_because("HPAWriteFailed", format!("the HPA {name} cannot be written: {}", told(error)))
 }
@@ -351,41 +410,6 @@ fn is_owned(hpa: &HorizontalPodAutoscaler) -> bool {
 }
 
 /// Whether an owner is one of our objects.
-fn is_ours(owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference) -> bool {
+fn is_ours(owner: &OwnerReference) -> bool {
     owner.kind == LoadAwareAutoscaler::kind(&()) && owner.api_version == LoadAwareAutoscaler::api_version(&())
-}
-
-/// Whether `there` says all that `wanted` does. The API server adds defaults of its own.
-fn contains(there: &HorizontalPodAutoscaler, wanted: &HorizontalPodAutoscaler) -> bool {
-    match (serde_json::to_value(there), serde_json::to_value(wanted)) {
-        (Ok(there), Ok(wanted)) => says(&there, &wanted),
-        _ => false,
-    }
-}
-
-fn says(there: &serde_json::Value, wanted: &serde_json::Value) -> bool {
-    use serde_json::Value::{Array, Object};
-    match (there, wanted) {
-        (Object(there), Object(wanted)) => {
-            wanted.iter().all(|(key, value)| there.get(key).is_some_and(|there| says(there, value)))
-        }
-        (Array(there), Array(wanted)) => {
-            there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| says(there, wanted))
-        }
-        _ => there == wanted,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_api_server_adds_is_no_difference() {
-        let there = json!({"spec": {"a": 1, "b": {"c": [{"d": 1, "e": 2}]}}});
-        assert!(says(&there, &json!({"spec": {"b": {"c": [{"d": 1}]}}})));
-        assert!(!says(&there, &json!({"spec": {"b": {"c": [{"d": 2}]}}})));
-        assert!(!says(&there, &json!({"spec": {"b": {"c": []}}})));
-        assert!(!says(&there, &json!({"spec": {"f": 1}})));
-    }
 }

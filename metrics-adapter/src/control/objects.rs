@@ -16,6 +16,7 @@ use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use super::actuation::Actuator;
 use super::api_service::{self, ExternalApi, ServedAt};
@@ -35,6 +36,9 @@ use crate::stop::{self, Stop, Stopper};
 
 /// Time between two looks for HPAs whose object is gone.
 const SWEEP: Duration = Duration::from_secs(300);
+
+/// Longest time for all objects to end in order.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a controller looks after.
 #[derive(Debug, Clone)]
@@ -146,7 +150,7 @@ impl Controller {
         }
         let mut sweep = tokio::time::interval(SWEEP);
         let mut is_interrupted = false;
-        loop {
+        let ended = loop {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(event)) => {
@@ -159,25 +163,33 @@ impl Controller {
                          them: plimsoll-adapter crd | kubectl apply --server-side -f -"
                     ),
                     Some(Err(_)) => {}
-                    None => return Err(EndedEarly::Watch),
+                    None => break Err(EndedEarly::Watch),
                 },
                 ended = list.tasks.join_next(), if !list.tasks.is_empty() => {
                     if let Some(Ok(Err(error)) | Err(error)) = ended {
-                        return Err(EndedEarly::Panic(error));
+                        break Err(EndedEarly::Panic(error));
                     }
                 }
-                ended = beside.join_next() => return Err(EndedEarly::of(ended)),
+                ended = beside.join_next() => break Err(EndedEarly::of(ended)),
                 _ = sweep.tick() => list.let_go_of_orphans(),
-                () = stop.told() => break,
+                () = stop.told() => break Ok(()),
             }
-        }
+        };
         for Running { stopper, .. } in list.leaving.into_values().chain(running.into_values()) {
             stopper.stop();
         }
-        while let Some(ended) = tasks.join_next().await {
-            ended.flatten().map_err(EndedEarly::Panic)?;
+        // Engines keep what they learned, be another part broken.
+        let kept = async {
+            while let Some(done) = tasks.join_next().await {
+                if let Err(error) = done.flatten() {
+                    tracing::error!(%error, "the work on an object failed");
+                }
+            }
+        };
+        if timeout(PATIENCE, kept).await.is_err() {
+            tracing::warn!("not all work on objects ended in time");
         }
-        Ok(())
+        ended
     }
 }
 
@@ -321,7 +333,7 @@ impl List<'_> {
             let actuator = Actuator::new(client.clone(), key.clone(), leadership.clone());
             self.tasks.spawn(async move {
                 // The next sweep tries again.
-                if let Ok(Err(trouble)) = tokio::time::timeout(SWEEP, actuator.leave(None)).await {
+                if let Ok(Err(trouble)) = timeout(PATIENCE, actuator.leave(None)).await {
                     tracing::warn!(object = %key, ?trouble, "the HPA of a deleted object is left as it is");
                 }
                 Ok(())

@@ -92,8 +92,8 @@ struct Running {
     spec: Spec,
     mind: Mind,
     feed: Feed,
-    /// Whether a person has paused it, as the mind was told.
-    is_paused: bool,
+    /// Whether a person has paused it, and the replicas that there are, as the mind was told.
+    told: (bool, Option<u32>),
     stopper: Stopper,
     /// The one task of the engine; it goes with this.
     task: JoinSet<()>,
@@ -187,6 +187,10 @@ impl Workload {
 
     /// Looks at everything once, and acts.
     async fn round(&mut self, object: &LoadAwareAutoscaler) -> Result<(), JoinError> {
+        if object.metadata.deletion_timestamp.is_some() {
+            // What it leaves is seen to when it is gone.
+            return Ok(());
+        }
         let spec = &object.spec.0;
         let made = spec.check().map_err(|error| error.to_string());
         let made = made.and_then(|checked| Ok((source(spec, &self.context.servers)?, checked)));
@@ -206,8 +210,9 @@ impl Workload {
         self.feed(current);
         if let Some(running) = &mut self.running {
             running.mind.tell(now, current, is_paused).await;
-            // What was decided by another spec, or before a pause, is not to be acted upon.
-            if std::mem::replace(&mut running.is_paused, is_paused) != is_paused || is_other {
+            // What was decided by another spec, before a pause, or of other replicas than there are is not to be acted upon.
+            let told = (is_paused, current.or(running.told.1));
+            if std::mem::replace(&mut running.told, told) != told || is_other {
                 running.mind.decide(now).await;
             }
         }
@@ -216,7 +221,8 @@ impl Workload {
         let decision = decision.as_deref();
         let hpas = self.context.hpas(&self.key.namespace);
         let external = self.context.external.borrow().clone();
-        let around = Surroundings { hpas: &hpas, external: &external, has_cpu: self.has_cpu() };
+        let is_there = scale.is_ok();
+        let around = Surroundings { hpas: &hpas, external: &external, is_there, has_cpu: self.has_cpu() };
         let actuated = match (&scale, self.context.claims.rival(&self.key, object)) {
             (_, Some(rival)) => match self.actuator.yield_to(&around).await {
                 Ok(()) => Actuated::trouble_because(
@@ -228,8 +234,7 @@ impl Workload {
                 ),
                 Err(trouble) => trouble,
             },
-            (Ok(found), None) => self.actuator.act(object, &around, found, decision, now).await,
-            (Err(_), None) => Actuated::Nothing,
+            (found, None) => self.actuator.act(object, &around, found.as_ref().ok(), decision, now).await,
         };
         let unreadable = match (&self.running, &self.pods.pods) {
             (Some(Running { feed: Feed::Pages(_, scrape), .. }), Some(pods)) => pods.unreadable(scrape),
@@ -396,7 +401,7 @@ impl Workload {
         let (stopper, stop) = stop::channel();
         let mut task = JoinSet::new();
         task.spawn(engine.run(stop));
-        self.running = Some(Running { spec: spec.clone(), mind, feed, is_paused: false, stopper, task });
+        self.running = Some(Running { spec: spec.clone(), mind, feed, told: (false, None), stopper, task });
         Ok(false)
     }
 

@@ -6,6 +6,7 @@ use plimsoll::scale::{Autoscaler, Checkpoint, StartUp};
 use plimsoll::spec::Checked;
 use plimsoll::units::Time;
 use tokio::sync::Mutex;
+use tokio::task::JoinError;
 
 use crate::board::Cell;
 
@@ -25,7 +26,7 @@ impl Mind {
         if let Some(replicas) = replicas {
             autoscaler.note_replicas(now, replicas);
         }
-        autoscaler.set_paused(is_paused);
+        autoscaler.set_paused(now, is_paused);
     }
 
     /// Tells it how a pod came up.
@@ -62,6 +63,11 @@ impl Mind {
         thought: impl FnOnce(&mut Autoscaler) -> T + Send + 'static,
     ) -> Option<T> {
         let autoscaler = Arc::clone(&self.autoscaler);
-        tokio::task::spawn_blocking(move || thought(&mut autoscaler.blocking_lock())).await.ok()
+        let thinking = tokio::task::spawn_blocking(move || thought(&mut autoscaler.blocking_lock()));
+        match thinking.await.map_err(JoinError::try_into_panic) {
+            Ok(done) => Some(done),
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            Err(Err(_)) => None,
+        }
     }
 }

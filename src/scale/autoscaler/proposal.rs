@@ -66,6 +66,9 @@ impl Autoscaler {
         if let Some(until) = self.hold_until.filter(|until| now < *until) {
             steps.at_least(current, StepKind::AfterOutage { until });
         }
+        if let Some(until) = self.resumed_at.map(|at| at + HPA_MEMORY).filter(|until| now < *until) {
+            steps.at_least(current, StepKind::AfterPause { until });
+        }
         if let Some(until) = self.updating_since.map(|since| since + ROLLOUT).filter(|until| now < *until) {
             steps.at_least(current, StepKind::RollingOut { until });
         }

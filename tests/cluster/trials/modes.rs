@@ -15,6 +15,7 @@ use crate::scene::{Scene, play};
 
 pub(super) const TRIALS: &[Named] = &[
     ("Observe changes nothing, and each change of mode and actuation leaves one writer", changes),
+    ("from each mode, actuation and pause to each other, and from each to nothing", every_transition),
     ("a paused object holds its replicas, and goes on when it is resumed", pausing),
     ("an object that is deleted leaves its HPA to the CPU, or takes it along", deletion),
 ];
@@ -103,7 +104,7 @@ fn pausing(program: &Path) -> Result<(), Failed> {
             scene.load.set(95.0);
             scene.pass_intervals(10, async || assert_eq!(scene.replicas(NAME).await, 3)).await;
             // A person scales by hand, up and down, and nobody undoes it.
-            for by_hand in [7, 2] {
+            for by_hand in [7, 2, 5] {
                 scene.scale(NAME, by_hand).await;
                 scene.pass_intervals(6, async || assert_eq!(scene.replicas(NAME).await, by_hand)).await;
             }
@@ -157,5 +158,121 @@ fn deletion(program: &Path) -> Result<(), Failed> {
         scene.stop_adapter().await;
         api.delete(NAME, &DeleteParams::default()).await.unwrap();
         until_hpas(scene, "the HPA goes with its object", |hpas| hpas.is_empty()).await;
+    })
+}
+
+/// How an object may be. `Reactive` acts as `Auto` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    mode: &'static str,
+    actuation: &'static str,
+    is_paused: bool,
+}
+
+impl State {
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for mode in ["Observe", "Auto", "ScaleUpOnly"] {
+            for actuation in ["HPA", "Scale", "None"] {
+                for is_paused in [false, true] {
+                    all.push(Self { mode, actuation, is_paused });
+                }
+            }
+        }
+        all
+    }
+
+    fn object(self) -> LoadAwareAutoscaler {
+        let mut object = autoscaler(NAME, json!({"mode": self.mode, "actuation": self.actuation}));
+        if self.is_paused {
+            object.annotations_mut().insert("plimsoll.dev/paused".into(), "true".into());
+        }
+        object
+    }
+
+    /// What `ScalingActive` says of it.
+    fn reason(self) -> &'static str {
+        match (self.mode, self.is_paused, self.actuation) {
+            ("Observe", _, _) => "Observing",
+            (_, true, _) => "Paused",
+            (_, _, "HPA") => "HPAFollows",
+            (_, _, "Scale") => "ScaleWritten",
+            _ => "NoActuation",
+        }
+    }
+
+    /// Whether the HPAs are those that it should have: one that follows, one that was left by a state before, or none.
+    fn fits(self, hpas: &[HorizontalPodAutoscaler]) -> bool {
+        match (self.mode, self.actuation) {
+            ("Observe", _) | (_, "None") => hpas.is_empty() || is_left(hpas),
+            (_, "Scale") => hpas.is_empty(),
+            _ => {
+                let policies = |hpa: &HorizontalPodAutoscaler| {
+                    let behavior = hpa.spec.clone().and_then(|spec| spec.behavior).unwrap_or_default();
+                    [behavior.scale_up, behavior.scale_down].map(|rules| {
+                        rules.and_then(|rules| rules.select_policy).as_deref() == Some("Disabled")
+                    })
+                };
+                let shut = [self.is_paused, self.is_paused || self.mode == "ScaleUpOnly"];
+                hpas.len() == 1
+                    && metrics(&hpas[0]) == ["plimsoll-desired-replicas"]
+                    && policies(&hpas[0]) == shut
+            }
+        }
+    }
+}
+
+/// A walk along every edge from each of so many states to each other, once.
+fn walk(states: usize) -> Vec<usize> {
+    let mut left: Vec<Vec<usize>> =
+        (0..states).map(|from| (0..states).filter(|to| *to != from).collect()).collect();
+    let (mut path, mut walk) = (vec![0], Vec::new());
+    while let Some(at) = path.last().copied() {
+        match left[at].pop() {
+            Some(next) => path.push(next),
+            None => walk.extend(path.pop()),
+        }
+    }
+    walk
+}
+
+fn every_transition(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 25.0, async |scene: &mut Scene| {
+        let api: Api<LoadAwareAutoscaler> = Api::namespaced(scene.client.clone(), SHOP);
+        let states = State::all();
+        scene.start_adapter();
+        let scene = &*scene;
+        let settled = async |state: State, before: Option<State>| {
+            let look = async || {
+                let status = scene.status(NAME).await;
+                let condition = status.conditions.iter().find(|c| c.type_ == "ScalingActive")?;
+                let generation = api.get(NAME).await.unwrap().metadata.generation;
+                let is_told = condition.reason == state.reason() && status.observed_generation == generation;
+                (is_told && state.fits(&scene.hpas().await)).then_some(())
+            };
+            scene.until(&format!("{before:?} → {state:?}"), look).await;
+            assert_eq!(scene.replicas(NAME).await, 3, "{before:?} → {state:?}: the load takes three");
+        };
+        scene.apply(&states[1].object()).await;
+        scene.until_condition("MetricsAvailable", "True", "LoadMeasured").await;
+
+        let walk = walk(states.len());
+        assert_eq!(walk.len(), states.len() * (states.len() - 1) + 1);
+        let mut before = None;
+        for state in walk.into_iter().map(|index| states[index]) {
+            scene.apply(&state.object()).await;
+            settled(state, before).await;
+            before = Some(state);
+        }
+
+        for state in states {
+            scene.apply(&state.object()).await;
+            scene.until_condition("MetricsAvailable", "True", "LoadMeasured").await;
+            settled(state, None).await;
+            api.delete(NAME, &DeleteParams::default()).await.unwrap();
+            let is_over = |hpas: &[HorizontalPodAutoscaler]| hpas.is_empty() || is_left(hpas);
+            until_hpas(scene, &format!("{state:?} → deleted"), is_over).await;
+            assert_eq!(scene.replicas(NAME).await, 3, "{state:?} → deleted");
+        }
     })
 }

@@ -45,6 +45,19 @@ fn takeover(program: &Path) -> Result<(), Failed> {
         assert_eq!(hpas.len(), 1);
         assert_eq!(metrics(&hpas[0]), ["plimsoll-desired-replicas"]);
 
+        // A second one that appears meanwhile: ours moves neither way until it is gone.
+        let down = async || {
+            let behavior = scene.hpa_api().get("theirs").await.unwrap().spec.unwrap().behavior.unwrap();
+            behavior.scale_down.and_then(|rules| rules.select_policy).unwrap_or_default()
+        };
+        let second = hand_written("second", json!(null));
+        scene.hpa_api().create(&PostParams::default(), &second).await.unwrap();
+        scene.until_condition("Ready", "False", "TargetHasOtherHPA").await;
+        assert_eq!(down().await, "Disabled");
+        scene.hpa_api().delete("second", &DeleteParams::default()).await.unwrap();
+        scene.until_condition("Ready", "True", "Deciding").await;
+        assert_ne!(down().await, "Disabled");
+
         let api: Api<LoadAwareAutoscaler> = Api::namespaced(scene.client.clone(), SHOP);
         api.delete(NAME, &DeleteParams::default()).await.unwrap();
         let is_back =
@@ -55,9 +68,12 @@ fn takeover(program: &Path) -> Result<(), Failed> {
         let is_disowned = async || {
             let hpa = scene.hpa_api().get("theirs").await.unwrap();
             let managers: Vec<_> = hpa.managed_fields().iter().map(|entry| entry.manager.clone()).collect();
-            (!managers.contains(&Some("plimsoll-adapter".to_owned()))).then_some(())
+            let before: Vec<_> = theirs.managed_fields().iter().map(|entry| entry.manager.clone()).collect();
+            // The controller that writes its status may have come in between.
+            let is_theirs = before.iter().all(|manager| managers.contains(manager));
+            (is_theirs && !managers.contains(&Some("plimsoll-adapter".to_owned()))).then_some(())
         };
-        scene.until("no field of it is the adapter's", is_disowned).await;
+        scene.until("its fields are whose they were", is_disowned).await;
     })
 }
 

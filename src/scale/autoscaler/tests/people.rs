@@ -45,7 +45,7 @@ fn a_schedule_bounds_decisions_while_it_is_in_force_and_is_named() {
 #[test]
 fn a_pause_keeps_what_is_there_against_the_load_and_the_bounds() {
     let mut a = settled(Mode::Auto);
-    a.set_paused(true);
+    a.set_paused(at(0), true);
     a.observe(&sample(0, pods(30), &[100.0; 30])).unwrap();
     let decision = a.decide(at(0));
     assert_eq!(replicas(&decision), Ok((30, vec!["Load", "MaxReplicas", "Paused"])));
@@ -63,29 +63,48 @@ fn a_paused_object_falls_back_to_nothing() {
         then: crate::spec::Fallback::Exactly(20),
     };
     let mut a = Autoscaler::new(Checked { on_missing_metrics: Some(missing), ..spec(Mode::Auto) });
-    a.set_paused(true);
+    a.set_paused(at(0), true);
     a.decide(at(0));
     assert_eq!(replicas(&a.decide(at(60))), Err(NoOpinion::NoSample));
-    a.set_paused(false);
+    a.set_paused(at(61), false);
     assert_eq!(replicas(&a.decide(at(61))), Ok((20, vec!["Fallback"])));
 }
 
 #[test]
 fn a_pause_asks_for_nothing_that_a_hold_could_keep() {
     let mut a = settled(Mode::Auto);
-    a.set_paused(true);
+    a.set_paused(at(0), true);
     a.observe(&sample(0, pods(18), &[1.0; 18])).unwrap();
     a.decide(at(0));
-    a.set_paused(false);
+    a.set_paused(at(10), false);
     a.observe(&sample(15, Pods { silent: 1, ..pods(4) }, &[1.0; 3])).unwrap();
     assert_eq!(replicas(&a.decide(at(15))), Ok((4, vec!["Load", "Silent"])));
+}
+
+#[test]
+fn what_a_person_scaled_to_is_kept_for_a_while_when_they_let_go() {
+    let mut a = settled(Mode::Auto);
+    a.set_paused(at(0), true);
+    let mut round = |seconds: i64, paused: bool, load: f64| {
+        a.set_paused(at(seconds), paused);
+        a.observe(&sample(seconds, pods(18), &[load; 18])).unwrap();
+        replicas(&a.decide(at(seconds)))
+    };
+    assert_eq!(round(15, true, 1.0), Ok((18, vec!["Load", "Paused"])));
+    assert_eq!(round(30, false, 1.0), Ok((18, vec!["Load", "AfterPause"])));
+    assert_eq!(round(45, false, 10.5), Ok((19, vec!["Load"])), "more is never held back");
+    for seconds in (60..330).step_by(15) {
+        let held = round(seconds, false, 1.0).unwrap();
+        assert!(held.0 >= 18 && held.1.contains(&"AfterPause"), "{seconds}: {held:?}");
+    }
+    assert_eq!(round(330, false, 1.0), Ok((2, vec!["Load"])));
 }
 
 /// Another spec than that of before, and whether what was learned still counts.
 fn respecced(change: impl FnOnce(&mut Checked)) -> (Autoscaler, bool) {
     let mut a = settled(Mode::Auto);
     a.note_replicas(at(0), 7);
-    a.set_paused(true);
+    a.set_paused(at(0), true);
     let mut spec = a.spec().clone();
     change(&mut spec);
     let counts = a.respec(spec);
