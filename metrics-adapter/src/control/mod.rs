@@ -9,6 +9,7 @@
 //! claims       of several objects for one workload, the oldest acts
 //! conditions   what holds of an object                 status      written seldom; events on changes alone
 //! preflight    what must be right before all this works, asked for by people
+//! learned      what the next leader goes on with
 //! api_service  who answers external metrics            leadership  one adapter measures, decides and writes
 //! ```
 //!
@@ -24,6 +25,7 @@ mod follow;
 mod hpa;
 mod hpas;
 mod leadership;
+mod learned;
 mod objects;
 mod pods;
 mod preflight;
@@ -80,6 +82,8 @@ pub(crate) struct Context {
     readiness: Readiness,
     servers: Servers,
     state_dir: Option<PathBuf>,
+    /// Where what is learned is kept if there is no directory for it.
+    learned: Option<learned::Learned>,
 }
 
 impl Context {

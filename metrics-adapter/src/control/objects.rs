@@ -23,6 +23,7 @@ use super::api_service::{self, ExternalApi, ServedAt};
 use super::claims::Claims;
 use super::hpa::{MANAGED_BY, MANAGED_BY_PLIMSOLL};
 use super::leadership::Leadership;
+use super::learned::Learned;
 use super::status::Subject;
 use super::target::Kinds;
 use super::workload::{Told, Workload};
@@ -87,6 +88,10 @@ impl Controller {
         let Parts { clock, scraper, board, readiness } = parts;
         let context = Context {
             recorder: Recorder::new(client.clone(), reporter),
+            learned: scope
+                .state_dir
+                .is_none()
+                .then(|| Learned::new(client.clone(), &scope.served_at.namespace, leadership.clone())),
             client,
             clock,
             kinds: Kinds::default(),

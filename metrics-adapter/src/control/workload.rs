@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use plimsoll::scale::{Decision, StartUp};
+use plimsoll::scale::{Checkpoint, Decision, StartUp};
 use plimsoll::spec::{Checked, Cpu, Load, ScaleTargetRef, Scrape, Source as SpecSource, Spec};
 use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
@@ -32,6 +32,12 @@ const ROUND: Span = Span::from_secs(15);
 
 /// Rounds in which an object whose load is not known again yet, after a start, keeps the status of before.
 const SETTLING: u32 = 4;
+
+/// Time between two writes of what was learned.
+const KEEP_EVERY: Span = Span::from_secs(600);
+
+/// Longest time for the last of them.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Time between two tries to leave a workload to others: at first, and at most.
 const LEAVE_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -92,6 +98,8 @@ struct Running {
     spec: Spec,
     mind: Mind,
     feed: Feed,
+    /// When what it learned was kept last, and the version of weights that was in force.
+    kept: (Time, Option<u32>),
     /// Whether a person has paused it, and the replicas that there are, as the mind was told.
     told: (bool, Option<u32>),
     stopper: Stopper,
@@ -151,6 +159,12 @@ impl Workload {
             ended = self.work(&mut told) => ended,
             () = stop.told() => Ok(()),
         };
+        if let (Ok(()), Some(running)) = (&ended, &mut self.running) {
+            running.kept.0 = Time::EPOCH;
+            let keeping = self.keep_learned(self.context.clock.now(), None);
+            // It was kept some minutes ago, at the worst.
+            let _ = tokio::time::timeout(LAST_WORDS, keeping).await;
+        }
         ended.and(self.end_engine().await)
     }
 
@@ -251,6 +265,8 @@ impl Workload {
             now,
             actuated: &actuated,
         });
+        let version = decision.and_then(|decision| Some(decision.learned.as_ref()?.version));
+        self.keep_learned(now, version).await;
         let subject = object.into();
         if !self.is_settling(&subject, decision) {
             let mut status = status::of(decision, spec.mode, current, &actuated);
@@ -258,6 +274,33 @@ impl Workload {
             self.tell(&subject, status, findings, now).await;
         }
         Ok(())
+    }
+
+    /// What a leader before this one has learned.
+    async fn learned_before(&mut self, about: &str) -> Option<Checkpoint> {
+        let learned = self.context.learned.as_ref()?.read(&self.key, about).await;
+        match &learned {
+            Ok(Some(_)) => tracing::info!(object = %self.key, "what a leader before has learned is taken up"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(object = %self.key, %error, "everything is learned anew"),
+        }
+        learned.ok().flatten()
+    }
+
+    /// Keeps what was learned for the next leader, from time to time and at each version of weights.
+    async fn keep_learned(&mut self, now: Time, version: Option<u32>) {
+        let (Some(store), Some(running)) = (&self.context.learned, &mut self.running) else { return };
+        let (at, kept) = running.kept;
+        if now - at < KEEP_EVERY && (version.is_none() || kept == version) {
+            return;
+        }
+        running.kept = (now, version);
+        let Running { spec, mind, .. } = &*running;
+        let Some(checkpoint) = mind.checkpoint().await else { return };
+        let about = engine::about(&spec.scale_target_ref, &Query::new(&spec.load));
+        if let Err(error) = store.write(&self.key, &about, checkpoint).await {
+            tracing::warn!(object = %self.key, %error, "what was learned is not kept");
+        }
     }
 
     /// Whether the adapter has just begun, so that what it does not know yet is no news of the workload.
@@ -373,9 +416,11 @@ impl Workload {
             running.spec.scale_target_ref == spec.scale_target_ref
                 && Query::new(&running.spec.load) == Query::new(&spec.load)
         };
+        let query = Query::new(&spec.load);
         let learned = match &self.running {
             Some(running) if same_series(running) => running.mind.checkpoint().await,
-            _ => None,
+            Some(_) => None,
+            None => self.learned_before(&engine::about(&spec.scale_target_ref, &query)).await,
         };
         self.end_engine().await?;
         let context = &self.context;
@@ -384,7 +429,7 @@ impl Workload {
             key: self.key.clone(),
             workload: spec.scale_target_ref.clone(),
             spec: checked,
-            query: Query::new(&spec.load),
+            query,
             source,
         };
         let engine = Engine::new(
@@ -401,7 +446,9 @@ impl Workload {
         let (stopper, stop) = stop::channel();
         let mut task = JoinSet::new();
         task.spawn(engine.run(stop));
-        self.running = Some(Running { spec: spec.clone(), mind, feed, told: (false, None), stopper, task });
+        let kept = (self.context.clock.now(), None);
+        self.running =
+            Some(Running { spec: spec.clone(), mind, feed, kept, told: (false, None), stopper, task });
         Ok(false)
     }
 
@@ -437,6 +484,11 @@ impl Workload {
         self.end_engine().await?;
         self.context.board.remove(&self.key);
         if let Some(Err(error)) = self.context.state_dir.as_deref().map(|dir| engine::forget(dir, &self.key))
+        {
+            tracing::warn!(object = %self.key, %error, "what was learned of a deleted object is still there");
+        }
+        if let Some(store) = &self.context.learned
+            && let Err(error) = store.forget(&self.key).await
         {
             tracing::warn!(object = %self.key, %error, "what was learned of a deleted object is still there");
         }

@@ -7,4 +7,4 @@ mod state;
 pub use mind::Mind;
 pub(crate) use run::Collecting;
 pub use run::{Engine, Object, Server, Source};
-pub use state::{StateError, forget};
+pub use state::{StateError, about, forget};

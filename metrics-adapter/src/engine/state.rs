@@ -38,6 +38,11 @@ pub(super) struct StateFile {
     about: String,
 }
 
+/// What is learned of `query` of `workload` is about this.
+pub fn about(workload: &ScaleTargetRef, query: &Query) -> String {
+    format!("{workload:?} {query:?}")
+}
+
 fn path(dir: &Path, key: &ObjectKey) -> PathBuf {
     // Neither a namespace nor a name has an underscore, or anything that a path would take for a separator.
     dir.join(format!("{}_{}.state.json", key.namespace, key.name))
@@ -90,7 +95,7 @@ enum Problem {
 impl StateFile {
     /// The object's file in `dir`, for what `query` asks of `workload`.
     pub(super) fn of(dir: &Path, key: &ObjectKey, workload: &ScaleTargetRef, query: &Query) -> Self {
-        Self { path: path(dir, key), about: format!("{workload:?} {query:?}") }
+        Self { path: path(dir, key), about: about(workload, query) }
     }
 
     /// What was kept; none if nothing was.

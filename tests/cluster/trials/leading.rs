@@ -3,22 +3,69 @@
 use std::path::Path;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use libtest_mimic::Failed;
+use plimsoll_adapter::resource::LoadAwareAutoscaler;
 use plimsoll_adapter::run::ROLE;
 use serde_json::json;
 
 use crate::Named;
-use crate::objects::{NAME, SYSTEM, autoscaler};
+use crate::objects::{NAME, SHOP, SYSTEM, autoscaler};
 use crate::process::{LeadersService, Process};
-use crate::scene::{IN_THE_WORLD, Scene, play_at};
+use crate::scene::{IN_THE_WORLD, Scene, play, play_at};
 
-pub(super) const TRIALS: &[Named] = &[(
-    "of two adapters one leads; when it is killed or ends the other does, and replicas never drop",
-    takes_over,
-)];
+pub(super) const TRIALS: &[Named] = &[
+    (
+        "of two adapters one leads; when it is killed or ends the other does, and replicas never drop",
+        takes_over,
+    ),
+    ("what one leader has learned the next one goes on with", learned),
+];
+
+fn learned(program: &Path) -> Result<(), Failed> {
+    play(program, 3, 25.0, async |scene: &mut Scene| {
+        let kept: Api<ConfigMap> = Api::namespaced(scene.client.clone(), SYSTEM);
+        let name = format!("plimsoll-learned.{SHOP}.{NAME}");
+        let object = autoscaler(
+            NAME,
+            json!({"target": {"cpuUtilization": 70}, "load": {"histogram": "http_request_duration_seconds"}}),
+        );
+        scene.start_adapter();
+        scene.apply(&object).await;
+        // What a request costs is not known before some have been seen.
+        scene.until_condition("MetricsAvailable", "False", "Learning").await;
+        scene.until_condition("MetricsAvailable", "True", "LoadMeasured").await;
+        let is_kept = async || kept.get_opt(&name).await.unwrap();
+        scene.until("what is learned is kept, ten minutes later", is_kept).await;
+
+        // One that is killed keeps nothing more. The next one knows at once what a request costs.
+        scene.kill_adapter().await;
+        scene.start_adapter();
+        let began = scene.clock.now();
+        let capacity = async || {
+            let status = scene.status(NAME).await;
+            let is_new = status.last_decision.is_some_and(|at| {
+                plimsoll::units::Time::from_secs(at.0.as_second()) > began && status.metrics_qps.is_some()
+            });
+            is_new.then_some(())
+        };
+        let mut learns = false;
+        let looked = async || {
+            let conditions = scene.status(NAME).await.conditions;
+            learns |= conditions.iter().any(|c| c.type_ == "MetricsAvailable" && c.reason == "Learning");
+            capacity().await
+        };
+        scene.until("the next one measures", looked).await;
+        assert!(!learns, "it does not learn anew what was learned");
+
+        let objects: Api<LoadAwareAutoscaler> = Api::namespaced(scene.client.clone(), SHOP);
+        objects.delete(NAME, &DeleteParams::default()).await.unwrap();
+        let is_gone = async || kept.get_opt(&name).await.unwrap().is_none().then_some(());
+        scene.until("an object that is gone leaves nothing", is_gone).await;
+    })
+}
 
 async fn holder(scene: &Scene) -> Option<String> {
     let leases: Api<Lease> = Api::namespaced(scene.client.clone(), SYSTEM);
