@@ -341,3 +341,23 @@ fn a_full_disk_ends_a_recording() {
         "plimsoll-adapter: /dev/full: cannot be written to its end: No space left on device (os error 28)\n";
     assert!(text.ends_with(expected), "{text}");
 }
+
+/// The commands of the README, in whatever language it is.
+fn commands(readme: &str) -> Vec<&str> {
+    let command = |line: &&str| {
+        let word = line.trim_start().split(' ').next().unwrap_or_default();
+        line.starts_with("    ") && ["cargo", "curl", "docker", "helm", "kubectl"].contains(&word)
+    };
+    let commands = readme.lines().filter(command);
+    commands.map(|line| line.split(" # ").next().unwrap_or_default().trim()).collect()
+}
+
+#[test]
+fn the_readme_in_chinese_has_no_command_that_the_english_one_has_not() {
+    let (english, chinese) = (include_str!("../README.md"), include_str!("../README.zh-CN.md"));
+    let (english, chinese) = (commands(english), commands(chinese));
+    assert!(chinese.len() >= 8, "{chinese:?}");
+    for command in chinese {
+        assert!(english.contains(&command), "{command}");
+    }
+}

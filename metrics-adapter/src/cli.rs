@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -25,7 +26,7 @@ use crate::{backtest, control, demo, explain, record, resource, run};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version = version(), about)]
 pub struct Args {
     /// What to log: a level, or several of `target=level`, such as info,plimsoll_adapter::collect=debug.
     /// Default: info, and warn for the demo.
@@ -38,6 +39,15 @@ pub struct Args {
 
     #[command(subcommand)]
     command: Command,
+}
+
+/// The version, and of what commit where whoever built it said so.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("PLIMSOLL_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        _ => env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    &VERSION
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -414,8 +424,10 @@ fn start_logging(filter: Targets, format: LogFormat) {
 
 /// A client of the cluster around this process, or of the kubeconfig's.
 async fn cluster() -> anyhow::Result<kube::Client> {
-    let config = kube::Config::infer().await;
-    let config = config.context("there is neither a cluster around this process nor a kubeconfig")?;
+    // Its causes are in what it says already.
+    let config = kube::Config::infer().await.map_err(|error| {
+        anyhow::anyhow!("there is neither a cluster around this process nor a kubeconfig, which KUBECONFIG may name ({error})")
+    })?;
     kube::Client::try_from(config).context("the cluster's API")
 }
 
