@@ -14,6 +14,9 @@ mod load;
 mod manifest;
 mod objects;
 mod process;
+#[path = "../support/prometheus.rs"]
+#[allow(dead_code, reason = "it is shared with the suites of a metrics server")]
+mod prometheus;
 mod rights;
 mod scene;
 mod trials;
@@ -43,7 +46,8 @@ fn main() -> ExitCode {
                 Trial::test(name, move || run(&program))
             };
             let by_hand = trials::by_hand().into_iter().map(trial).map(|trial| trial.with_ignored_flag(true));
-            trials::all().into_iter().map(trial).chain(by_hand).collect()
+            let all = trials::all().into_iter().map(trial).chain(by_hand);
+            all.chain([trials::proof(&program)]).collect()
         }
         Err(reason) => {
             let ignored = |(name, _): Named| {

@@ -9,6 +9,7 @@ mod model;
 mod modes;
 mod others;
 mod outages;
+mod proof;
 mod refused;
 mod rollouts;
 mod security;
@@ -32,6 +33,8 @@ pub(crate) fn all() -> Vec<Named> {
     ]
     .concat()
 }
+
+pub(crate) use proof::trial as proof;
 
 /// Those that measure, and are run by hand.
 pub(crate) fn by_hand() -> Vec<Named> {
