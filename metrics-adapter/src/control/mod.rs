@@ -3,6 +3,7 @@
 //! ```text
 //! objects      LoadAwareAutoscalers, by watch ─▶ one Workload each
 //! workload     the engine of one object; tells it of pods and the scale, acts, tells the status
+//! source       where its load is read
 //! pods         which pods there are, by watch          target      the scale subresource
 //! actuation    what becomes of a decision: an HPA (hpa what it is like, hpas how it gets so), or follow (the scale, written as
 //!              an HPA would)
@@ -29,6 +30,7 @@ mod learned;
 mod objects;
 mod pods;
 mod preflight;
+mod source;
 mod status;
 mod target;
 mod workload;

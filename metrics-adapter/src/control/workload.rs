@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plimsoll::scale::{Checkpoint, Decision, StartUp};
-use plimsoll::spec::{Checked, Cpu, Load, ScaleTargetRef, Scrape, Source as SpecSource, Spec};
+use plimsoll::spec::{Checked, ScaleTargetRef, Spec};
 use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -15,13 +15,13 @@ use tokio::task::{JoinError, JoinSet};
 use super::actuation::{Actuated, Actuator, Surroundings};
 use super::conditions::{self, Facts};
 use super::pods::{self, Pods, Seen};
+use super::source::{Feed, WantedSource, source};
 use super::status::{self, StatusWriter, Subject};
 use super::target::{ScaleFacts, Target, TargetError};
 use super::{Context, is_paused};
 use crate::board::ObjectKey;
 use crate::collect::{PodNames, QueriedPods, Query, Targets};
-use crate::config::Servers;
-use crate::engine::{self, Engine, Mind, Object, Server, Source};
+use crate::engine::{self, Engine, Mind, Object};
 use crate::finding::Finding;
 use crate::resource::{LoadAwareAutoscaler, Status};
 use crate::stop::{self, Stop, Stopper};
@@ -105,11 +105,6 @@ struct Running {
     stopper: Stopper,
     /// The one task of the engine; it goes with this.
     task: JoinSet<()>,
-}
-
-enum Feed {
-    Pages(watch::Sender<Targets>, Scrape),
-    Server(watch::Sender<QueriedPods>),
 }
 
 /// The watch of a workload's pods, and what it told last.
@@ -511,57 +506,5 @@ async fn ended(running: &mut Option<Running>) -> Result<(), JoinError> {
     match running {
         Some(running) => running.task.join_next().await.unwrap_or(Ok(())),
         None => std::future::pending().await,
-    }
-}
-
-/// Where an object wants its load to be read.
-pub(super) enum WantedSource {
-    /// On the pods' pages.
-    Pages { scrape: Scrape, cpu: Option<Server> },
-    /// At a metrics server.
-    Server(Server),
-}
-
-/// Where the load is to be read, if the operator knows the servers that are named.
-fn source(spec: &Spec, servers: &Servers) -> Result<WantedSource, String> {
-    let server = |field: &str, reference: &str, window: Span| match servers.get(reference) {
-        Some(endpoint) => Ok(Server { endpoint: endpoint.clone(), window }),
-        None => Err(format!("{field}: there is no server {reference:?}: {}", servers.known())),
-    };
-    let Load { source, cpu, .. } = &spec.load;
-    match source {
-        SpecSource::Prometheus(wanted) => {
-            let field = "spec.load.source.prometheus.ref";
-            server(field, &wanted.reference, wanted.window).map(WantedSource::Server)
-        }
-        SpecSource::Scrape(scrape) => {
-            let cpu = cpu.as_ref().map(|Cpu::Prometheus(wanted)| {
-                server("spec.load.cpu.prometheus.ref", &wanted.reference, wanted.window)
-            });
-            Ok(WantedSource::Pages { scrape: scrape.clone(), cpu: cpu.transpose()? })
-        }
-    }
-}
-
-impl WantedSource {
-    /// A source that is told of pods by a feed.
-    fn start(self, spec: &Spec) -> (Source, Feed) {
-        match self {
-            Self::Pages { scrape, cpu } => {
-                let (feed, targets) = watch::channel(Targets::default());
-                (Source::Pods { targets, cpu }, Feed::Pages(feed, scrape))
-            }
-            Self::Server(server) => {
-                let (feed, pods) = watch::channel(QueriedPods {
-                    names: PodNames::Known([].into()),
-                    warming: 0,
-                    replicas: None,
-                    updating: false,
-                    cpu: crate::collect::PodCpu::default(),
-                    target: Some(spec.scale_target_ref.clone()),
-                });
-                (Source::Server { pods, server }, Feed::Server(feed))
-            }
-        }
     }
 }

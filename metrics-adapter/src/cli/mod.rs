@@ -1,5 +1,9 @@
 //! The command line: flags as typed, then one function a command.
 
+mod ask;
+mod rules;
+mod signals;
+
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,17 +16,15 @@ use plimsoll::units::Span;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
+use signals::{Signals, run_until_told, wait};
+
 use crate::adapter::{Adapter, Listen};
-use crate::backtest::Suppose;
-use crate::board::ObjectKey;
 use crate::clock::Clock;
-use crate::collect::prometheus::{Api, Endpoint, EndpointError};
-use crate::config::{Config, ConfigError, Servers, ServersError, Wishes, is_dns_name};
-use crate::control::Verdict;
+use crate::collect::prometheus::EndpointError;
+use crate::config::{Config, ConfigError, Servers, ServersError};
 use crate::record::{RecordError, Recorder};
-use crate::rules::{self, BoundsError};
-use crate::stop::{self, Stop};
-use crate::{backtest, control, demo, explain, record, resource, run};
+use crate::stop;
+use crate::{demo, record, resource, run};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
@@ -67,15 +69,15 @@ enum Command {
     /// Write what the pods of a workload tell to a file, for plimsoll-sim fit.
     Record(Record),
     /// Write Prometheus recording rules, by which a metrics server counts the classes of requests and their MetricsQPS itself.
-    Rules(Rules),
+    Rules(rules::Rules),
     /// Show the whole loop on this machine: simulated pods, the real adapter, an HPA that follows it.
     Demo(Demo),
     /// Say why a workload has as many replicas as it has, by the status of its LoadAwareAutoscaler.
-    Explain(Explain),
+    Explain(ask::Explain),
     /// Look at everything that must be right between a workload's pods and its HPA, and say what is not.
-    Preflight(Preflight),
+    Preflight(ask::Preflight),
     /// Say what each way of scaling would have made of a workload's past, as a metrics server knows it.
-    Backtest(Backtest),
+    Backtest(ask::Backtest),
     /// Print the completion script of a shell: source <(plimsoll-adapter completion bash).
     Completion {
         /// Which shell.
@@ -254,115 +256,6 @@ struct Record {
     force: bool,
 }
 
-#[derive(Debug, Parser)]
-struct Rules {
-    /// LoadAwareAutoscaler documents: the file that serve reads, or what kubectl get laa -A -o yaml writes. - is standard input.
-    #[arg(short = 'f', long, value_name = "FILE")]
-    config: PathBuf,
-
-    /// For whom they are written.
-    #[arg(long, value_enum, default_value_t = RuleFormat::RuleFile)]
-    format: RuleFormat,
-
-    /// What the PrometheusRules are called.
-    #[arg(long, default_value = "plimsoll", value_parser = resource_name, value_name = "NAME")]
-    name: String,
-
-    /// The server that will evaluate the rules, such as http://prometheus.monitoring:9090: class edges that are no bounds of the histograms
-    /// that it knows are refused. Without it they are not checked.
-    #[arg(long, value_name = "URL")]
-    bounds_from: Option<String>,
-}
-
-#[derive(Debug, Parser)]
-struct Explain {
-    /// The LoadAwareAutoscaler.
-    name: String,
-
-    /// Its namespace. Default: that of the kubeconfig's context.
-    #[arg(short, long)]
-    namespace: Option<String>,
-}
-
-#[derive(Debug, Parser)]
-struct Preflight {
-    /// The LoadAwareAutoscaler to look at; without one, the cluster alone.
-    name: Option<String>,
-
-    /// Its namespace. Default: that of the kubeconfig's context.
-    #[arg(short, long)]
-    namespace: Option<String>,
-
-    /// The adapter's namespace.
-    #[arg(long, default_value = "plimsoll-system", value_name = "NAMESPACE")]
-    adapter_namespace: String,
-
-    /// A metrics server that the object names, as it can be reached from here. May be given several times.
-    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
-    prometheus: Vec<String>,
-}
-
-#[derive(Debug, Parser)]
-struct Backtest {
-    /// LoadAwareAutoscaler documents with a source of kind prometheus. - is standard input.
-    #[arg(short = 'f', long, value_name = "FILE")]
-    config: PathBuf,
-
-    /// A metrics server that the objects name, as it can be reached from here. May be given several times.
-    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
-    prometheus: Vec<String>,
-
-    /// How far back to look, 2d to 28d.
-    #[arg(long = "for", default_value = "14d", value_parser = two_days_or_more, value_name = "DURATION")]
-    length: Span,
-
-    /// Pods that there are now. Default: maxReplicas.
-    #[arg(long, value_name = "N")]
-    replicas: Option<u32>,
-
-    /// What one pod carries, where the object does not give it: MetricsQPS where weights are given, else requests per second.
-    #[arg(long, value_name = "LOAD")]
-    per_pod: Option<f64>,
-
-    /// From a decision until new pods serve, where the object does not pin it.
-    #[arg(long, default_value = "2m", value_name = "DURATION")]
-    lead: Span,
-
-    /// Price of a pod-hour.
-    #[arg(long, value_parser = price, value_name = "PRICE")]
-    price: Option<f64>,
-
-    /// Write JSON, one object a line.
-    #[arg(long)]
-    json: bool,
-}
-
-fn two_days_or_more(text: &str) -> Result<Span, String> {
-    let length: Option<Span> = text.parse().ok();
-    let fits = |length: &Span| (Span::from_secs(2 * 86_400)..=Span::from_secs(28 * 86_400)).contains(length);
-    length.filter(fits).ok_or_else(|| "give a duration from 2d to 28d".to_owned())
-}
-
-fn price(text: &str) -> Result<f64, String> {
-    let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
-    price.ok_or_else(|| "give a number".to_owned())
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum RuleFormat {
-    /// A file for Prometheus' rule_files.
-    RuleFile,
-    /// Custom resources for Prometheus' operator, one a namespace.
-    PrometheusRule,
-}
-
-fn resource_name(text: &str) -> Result<String, String> {
-    let is_name = is_dns_name(text, 253);
-    is_name
-        .then(|| text.to_owned())
-        .ok_or_else(|| "lower-case letters, digits, '-' and '.' were expected".to_owned())
-}
-
 impl Args {
     /// Runs the command. 2 means that the input was wrong, 1 that something failed.
     pub fn run(self) -> ExitCode {
@@ -429,54 +322,6 @@ async fn cluster() -> anyhow::Result<kube::Client> {
         anyhow::anyhow!("there is neither a cluster around this process nor a kubeconfig, which KUBECONFIG may name ({error})")
     })?;
     kube::Client::try_from(config).context("the cluster's API")
-}
-
-impl Backtest {
-    async fn run(self) -> anyhow::Result<()> {
-        let Self { config, prometheus, length, replicas, per_pod, lead, price, json } = self;
-        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
-        let wishes = Wishes::read(&config)?;
-        let suppose = Suppose { length, replicas, per_pod, lead, price };
-        let clock = Clock::system();
-        for (index, (key, wish)) in wishes.objects.iter().enumerate() {
-            let report = backtest::run(key, wish, &servers, suppose, &clock).await?;
-            match json {
-                true => print(format!("{}\n", serde_json::to_string(&report)?).as_bytes())?,
-                false => print(format!("{}{report}", if index == 0 { "" } else { "\n" }).as_bytes())?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Explain {
-    async fn run(self) -> anyhow::Result<()> {
-        let client = cluster().await?;
-        let namespace = self.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-        let text = explain::explain(&client, &namespace, &self.name, Clock::system().now()).await?;
-        print(text.as_bytes())
-    }
-}
-
-impl Preflight {
-    async fn run(self) -> anyhow::Result<()> {
-        let Self { name, namespace, adapter_namespace: adapter, prometheus } = self;
-        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
-        let client = cluster().await?;
-        let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-        let object = name.map(|name| ObjectKey::new(&namespace, name));
-        let preflight = control::Preflight { client, object, namespace, adapter, servers };
-        let mut printed = Ok(());
-        let checks = preflight.run(|check| printed = print(format!("{check}\n").as_bytes())).await;
-        printed?;
-        let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
-        anyhow::ensure!(
-            wrong == 0,
-            "{wrong} of {} checks say that replicas will not follow the load",
-            checks.len()
-        );
-        Ok(())
-    }
 }
 
 impl Run {
@@ -553,38 +398,6 @@ impl Record {
     }
 }
 
-impl Rules {
-    async fn run(self) -> anyhow::Result<()> {
-        let Self { config, format, name, bounds_from } = self;
-        let wishes = Wishes::read(&config)?;
-        let groups = rules::groups(&wishes)?;
-        if let Some(url) = bounds_from {
-            let endpoint = Endpoint::parse(&url).context("--bounds-from")?;
-            let api = Api::new(&endpoint, Clock::system(), PATIENCE);
-            rules::check_bounds(&wishes, &api).await.map_err(|error| match error {
-                BoundsError::Edges(error) => error.into(),
-                error @ BoundsError::Query { .. } => anyhow::Error::from(error),
-            })?;
-        }
-        let text = match format {
-            RuleFormat::RuleFile => rules::rule_file(&groups),
-            RuleFormat::PrometheusRule => rules::custom_resources(&groups, &name),
-        };
-        Ok(std::io::stdout().write_all(text.context("the rules")?.as_bytes())?)
-    }
-}
-
-/// Longest time that a metrics server is given for the bounds of one histogram.
-const PATIENCE: Span = Span::from_secs(10);
-
-/// Returns after so much time; without a duration never.
-async fn wait(clock: &Clock, duration: Option<Span>) {
-    match duration {
-        Some(duration) => clock.sleep_until(clock.now() + duration).await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Demo {
     async fn run(self) -> anyhow::Result<()> {
         let Self { speed, duration, seed, secure_port } = self;
@@ -642,43 +455,4 @@ fn tolerate_broken_pipe(result: anyhow::Result<()>) -> anyhow::Result<()> {
         Some(io) if io.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error),
     })
-}
-
-/// The first signal ends the work in order, the second at once.
-async fn run_until_told<F>(work: impl FnOnce(Stop) -> F) -> anyhow::Result<()>
-where
-    F: Future<Output = anyhow::Result<()>> + Send + 'static,
-{
-    let (stopper, stop) = stop::channel();
-    let mut signals = Signals::new().context("signals cannot be caught")?;
-    let mut running = tokio::spawn(work(stop));
-    tokio::select! {
-        ended = &mut running => return ended?,
-        name = signals.next() => tracing::info!("{name}: finishing what is under way; once more to stop at once"),
-    }
-    stopper.stop();
-    tokio::select! {
-        ended = running => ended?,
-        name = signals.next() => anyhow::bail!("{name} again: stopped at once"),
-    }
-}
-
-/// The two signals that mean "stop".
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
 }
