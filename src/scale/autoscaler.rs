@@ -57,6 +57,8 @@ pub struct Autoscaler {
     hold_until: Option<Time>,
     /// When a pause ended.
     resumed_at: Option<Time>,
+    /// Whoever follows does nothing about changes of less than 10 %.
+    is_tolerant: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -109,6 +111,7 @@ impl Autoscaler {
             asked_since: None,
             hold_until: None,
             resumed_at: None,
+            is_tolerant: false,
         }
     }
 
@@ -139,6 +142,12 @@ impl Autoscaler {
         if std::mem::replace(&mut self.is_paused, is_paused) && !is_paused {
             self.resumed_at = Some(now);
         }
+    }
+
+    /// Says whether whoever follows is an HPA whose tolerance of 10 % cannot be switched off. It is then asked for a little more where it
+    /// would ignore that more is needed; what it ignores downwards costs, and harms nobody.
+    pub fn set_tolerant(&mut self, is_tolerant: bool) {
+        self.is_tolerant = is_tolerant;
     }
 
     /// The spec that it decides by.

@@ -184,10 +184,15 @@ impl Desired {
     /// Whether the load alone would take another number, and something else than the bounds keeps it.
     pub fn is_held(&self) -> bool {
         let holds = |step: &Step| {
-            use StepKind::{Event, Forecast, Load, MaxReplicas, MinReplicas};
+            use StepKind::{Event, Forecast, Load, MaxReplicas, MinReplicas, Tolerance};
             !matches!(
                 step.kind,
-                Load { .. } | Forecast { .. } | Event { .. } | MinReplicas { .. } | MaxReplicas { .. }
+                Load { .. }
+                    | Forecast { .. }
+                    | Event { .. }
+                    | Tolerance
+                    | MinReplicas { .. }
+                    | MaxReplicas { .. }
             )
         };
         self.steps.iter().any(holds)

@@ -84,6 +84,8 @@ pub enum StepKind {
         /// What the user said.
         then: Fallback,
     },
+    /// More than the HPA would ignore: one whose tolerance cannot be switched off does nothing about less than 10 %.
+    Tolerance,
     /// The lower bound.
     MinReplicas {
         /// The schedule that sets it; none for the object's own.
@@ -116,6 +118,7 @@ impl StepKind {
             Self::AfterPause { .. } => "AfterPause",
             Self::RollingOut { .. } => "RollingOut",
             Self::Fallback { .. } => "Fallback",
+            Self::Tolerance => "Tolerance",
             Self::MinReplicas { .. } => "MinReplicas",
             Self::MaxReplicas { .. } => "MaxReplicas",
             Self::Paused => "Paused",
@@ -162,6 +165,9 @@ impl fmt::Display for StepKind {
             }
             Self::Fallback { then: Fallback::Exactly(replicas) } => {
                 write!(f, "{replicas} while the load is not known")
+            }
+            Self::Tolerance => {
+                f.write_str("the HPA does nothing about less than 10 %, so a little more is asked for")
             }
             Self::MinReplicas { schedule } => bound(f, "minReplicas", schedule.as_deref()),
             Self::MaxReplicas { schedule } => bound(f, "maxReplicas", schedule.as_deref()),

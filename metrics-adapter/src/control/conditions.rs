@@ -133,8 +133,8 @@ fn scaling_active(facts: &Facts<'_>, metrics: &Finding) -> Finding {
                 kind,
                 true,
                 "HPAFollowsInexactly",
-                "an HPA follows, but this cluster's are too old to be told to act on changes of less than 10 %: the objective of the \
-                 forecast is not promised; actuation Scale would be exact",
+                "an HPA follows, but this cluster's are too old to be told to act on changes of less than 10 %: a little more is asked for \
+                 where it would ignore that more is needed; actuation Scale would be exact",
             ),
             _ => Finding::new(kind, true, "HPAFollows", "a HorizontalPodAutoscaler follows the decisions"),
         },

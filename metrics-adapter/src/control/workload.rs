@@ -91,6 +91,8 @@ pub(super) struct Workload {
     actuator: Actuator,
     status: StatusWriter,
     rounds: u32,
+    /// The HPA that follows does nothing about less than 10 %, as the last round found.
+    follower_is_tolerant: bool,
 }
 
 /// The engine of an object, and how it is told of pods.
@@ -138,6 +140,7 @@ impl Workload {
             actuator,
             status: StatusWriter::default(),
             rounds: 0,
+            follower_is_tolerant: false,
         }
     }
 
@@ -218,7 +221,7 @@ impl Workload {
         let current = scale.as_ref().ok().map(|(_, scale)| scale.spec);
         self.feed(current);
         if let Some(running) = &mut self.running {
-            running.mind.tell(now, current, is_paused).await;
+            running.mind.tell(now, current, is_paused, self.follower_is_tolerant).await;
             // What was decided by another spec, before a pause, or of other replicas than there are is not to be acted upon.
             let told = (is_paused, current.or(running.told.1));
             if std::mem::replace(&mut running.told, told) != told || is_other {
@@ -245,6 +248,9 @@ impl Workload {
             },
             (found, None) => self.actuator.act(object, &around, found.as_ref().ok(), decision, now).await,
         };
+        if let Actuated::Followed { is_exact, .. } = &actuated {
+            self.follower_is_tolerant = !is_exact;
+        }
         let unreadable = match (&self.running, &self.pods.pods) {
             (Some(Running { feed: Feed::Pages(_, scrape), .. }), Some(pods)) => pods.unreadable(scrape),
             _ => None,

@@ -20,13 +20,15 @@ pub struct Mind {
 }
 
 impl Mind {
-    /// Tells it of the replicas that are asked for now, where that is known, and whether a person has paused it.
-    pub async fn tell(&self, now: Time, replicas: Option<u32>, is_paused: bool) {
+    /// Tells it of the replicas that are asked for now, where that is known, whether a person has paused it, and whether the HPA that
+    /// follows has a tolerance.
+    pub async fn tell(&self, now: Time, replicas: Option<u32>, is_paused: bool, is_tolerant: bool) {
         let mut autoscaler = self.autoscaler.lock().await;
         if let Some(replicas) = replicas {
             autoscaler.note_replicas(now, replicas);
         }
         autoscaler.set_paused(now, is_paused);
+        autoscaler.set_tolerant(is_tolerant);
     }
 
     /// Tells it how a pod came up.

@@ -96,8 +96,8 @@ impl Autoscaler {
         let Checked { interval, weighing, target, .. } = &self.spec;
         if (interval, weighing, target) != (&spec.interval, &spec.weighing, &spec.target) {
             let checkpoint = self.checkpoint();
-            let Self { current, is_paused, resumed_at, .. } = *self;
-            *self = Self { current, is_paused, resumed_at, ..Self::new(spec) };
+            let Self { current, is_paused, resumed_at, is_tolerant, .. } = *self;
+            *self = Self { current, is_paused, resumed_at, is_tolerant, ..Self::new(spec) };
             return self.resume(checkpoint);
         }
         if self.spec.schedules != spec.schedules {

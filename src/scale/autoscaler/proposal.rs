@@ -72,6 +72,11 @@ impl Autoscaler {
         if let Some(until) = self.updating_since.map(|since| since + ROLLOUT).filter(|until| now < *until) {
             steps.at_least(current, StepKind::RollingOut { until });
         }
+        if self.is_tolerant {
+            let asked = acted_upon(self.replicas(observed), steps.replicas);
+            // That the load takes more than is allowed is not for this to say.
+            steps.at_least(asked.min(bounds.most.replicas), StepKind::Tolerance);
+        }
         steps.within(bounds);
         Desired {
             replicas: steps.replicas,
@@ -118,6 +123,17 @@ impl Autoscaler {
         })
     }
 }
+
+/// The fewest replicas, `wanted` or more, that an HPA with the usual tolerance acts upon where there are `current`, and more are wanted.
+/// Fewer, or as many, are as they are.
+pub(super) fn acted_upon(current: u32, wanted: u32) -> u32 {
+    // The ratio of 11 to 10 is a little above 1.1 in floats, or a little below: one more is on the safe side.
+    let ignored = (f64::from(current) * (1.0 + TOLERANCE) + 1e-6).floor() as u32;
+    if wanted > current { wanted.max(ignored.saturating_add(1)) } else { wanted }
+}
+
+/// The HPA's tolerance, unless kube-controller-manager has another one.
+const TOLERANCE: f64 = 0.1;
 
 /// The forecast's bound, as far as it has earned to be gone by.
 fn earned(forecast: &Forecast, load: &Load) -> MetricsQps {

@@ -8,6 +8,7 @@ use crate::units::Rate;
 mod missing;
 mod people;
 mod rollout;
+mod tolerance;
 
 fn at(seconds: i64) -> Time {
     Time::from_secs(seconds)
