@@ -61,19 +61,23 @@ pub struct Scraper {
     pub(crate) minds: Arc<Semaphore>,
     /// Turns at writing down what was learned.
     pub(crate) pens: Arc<Semaphore>,
+    /// Turns at looking what other ways of scaling would have made of the past: seconds, and nobody waits for it.
+    pub(crate) proofs: Arc<Semaphore>,
 }
 
-/// Workloads whose past is in memory at a time, that think at a time, and that write at a time.
+/// Workloads whose past is in memory at a time, that think at a time, that write at a time, and that look back at a time.
 const MAX_PASTS: usize = 2;
 const MAX_MINDS: usize = 4;
 const MAX_PENS: usize = 2;
+const MAX_PROOFS: usize = 1;
 
 impl Scraper {
     /// Room for [`MAX_CONCURRENT`] pages.
     pub fn new(clock: Clock, telemetry: Arc<Telemetry>) -> Self {
         let turns = |count| Arc::new(Semaphore::new(count));
-        let [slots, pasts, minds, pens] = [MAX_CONCURRENT, MAX_PASTS, MAX_MINDS, MAX_PENS].map(turns);
-        Self { clock, telemetry, slots, pasts, minds, pens }
+        let [slots, pasts, minds, pens, proofs] =
+            [MAX_CONCURRENT, MAX_PASTS, MAX_MINDS, MAX_PENS, MAX_PROOFS].map(turns);
+        Self { clock, telemetry, slots, pasts, minds, pens, proofs }
     }
 }
 

@@ -301,13 +301,15 @@ impl Engine {
         let now = self.scraper.clock.now();
         self.proof = match std::mem::replace(&mut self.proof, Proof::Due(now + PROVE_AGAIN)) {
             Proof::Due(at) if at <= now => {
+                // There is no hurry: what is looked at is the past.
+                let Ok(turn) = Arc::clone(&self.scraper.proofs).try_acquire_owned() else {
+                    self.proof = Proof::Due(now);
+                    return;
+                };
                 let Some(past) = self.think(|autoscaler| autoscaler.past_load()).await else {
                     return;
                 };
-                let minds = Arc::clone(&self.scraper.minds);
                 Proof::Running(tokio::spawn(async move {
-                    // Nobody closes it.
-                    let turn = minds.acquire_owned().await.ok();
                     let looking = tokio::task::spawn_blocking(move || {
                         let _turn = turn;
                         backtest(&past)
