@@ -1,13 +1,15 @@
 //! The dashboards: each has a shape that Grafana takes, and each panel's queries, sent to a real Prometheus that has three days of what the
-//! adapter tells of itself, give data. Without a Prometheus on PATH or in `PLIMSOLL_PROMETHEUS` the latter is reported as ignored.
+//! adapter tells of itself, give data; and those of what a demo has, to one that scrapes the running demo. Without a Prometheus on PATH or in `PLIMSOLL_PROMETHEUS` the latter is reported as ignored.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use plimsoll::scale::Autoscaler;
@@ -43,15 +45,18 @@ const DAYS: i64 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let queries = "each panel's queries give data";
-    let queries = match prometheus::executable() {
-        Ok(executable) => Trial::test(queries, move || answered(&executable)),
-        Err(reason) => {
-            Trial::test(format!("{queries} (ignored: {reason})"), || Ok(())).with_ignored_flag(true)
-        }
-    };
-    libtest_mimic::run(&arguments, vec![Trial::test("dashboards have their shape", shaped), queries])
-        .exit_code()
+    type Test = fn(&PathBuf) -> Result<(), Failed>;
+    let asked: [(&str, Test); 2] = [
+        ("each panel's queries give data", answered),
+        ("what the running demo tells is on the panels", scraped),
+    ];
+    let executable = prometheus::executable();
+    let asked = asked.map(|(name, test)| match executable.clone() {
+        Ok(executable) => Trial::test(name, move || test(&executable)),
+        Err(reason) => Trial::test(format!("{name} (ignored: {reason})"), || Ok(())).with_ignored_flag(true),
+    });
+    let shape = Trial::test("dashboards have their shape", shaped);
+    libtest_mimic::run(&arguments, [shape].into_iter().chain(asked).collect()).exit_code()
 }
 
 /// The dashboards by file.
@@ -122,26 +127,103 @@ fn answered(executable: &PathBuf) -> Result<(), Failed> {
     let mut problems = String::new();
     for (file, dashboard) in dashboards() {
         for (panel, query) in queries(&dashboard) {
-            let mut query = query;
-            for (variable, value) in VARIABLES {
-                query = query.replace(variable, value);
-            }
+            let query = with(&query, &VARIABLES);
             assert!(!query.contains('$'), "{query}");
-            let form = form_urlencoded::Serializer::new(String::new())
-                .append_pair("query", &query)
-                .append_pair("time", &((end - Time::EPOCH).as_millis() / 1000).to_string())
-                .finish();
-            let (status, body) = server.get(&format!("/api/v1/query?{form}"))?;
-            let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-            let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
-            let is_finite =
-                |one: &Value| one["value"][1].as_str().unwrap().parse::<f64>().unwrap().is_finite();
-            if status != 200 || !series.iter().any(is_finite) {
+            if let Err(body) = ask(&server, &query, Some(end)) {
                 writeln!(problems, "{file}: {panel}: {query}\n    {body}")?;
             }
         }
     }
     assert!(problems.is_empty(), "\n{problems}");
+    Ok(())
+}
+
+fn with(query: &str, variables: &[(&str, &str)]) -> String {
+    variables.iter().fold(query.to_owned(), |query, (variable, value)| query.replace(variable, value))
+}
+
+/// Whether the server has a finite number for the query.
+fn ask(server: &Prometheus, query: &str, at: Option<Time>) -> Result<(), String> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("query", query);
+    if let Some(at) = at {
+        form.append_pair("time", &((at - Time::EPOCH).as_millis() / 1000).to_string());
+    }
+    let (status, body) = server.get(&format!("/api/v1/query?{}", form.finish())).unwrap();
+    let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+    let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+    let is_finite = |one: &Value| one["value"][1].as_str().unwrap().parse::<f64>().unwrap().is_finite();
+    if status == 200 && series.iter().any(is_finite) { Ok(()) } else { Err(body) }
+}
+
+/// A demo, which ends with this.
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Longest time that the demo and the server are given.
+const PATIENCE: Span = Span::from_secs(60);
+
+fn scraped(executable: &PathBuf) -> Result<(), Failed> {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_plimsoll-adapter"))
+        .args(["demo", "--speed", "60"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let said = BufReader::new(demo.stdout.take().unwrap());
+    let _demo = Demo(demo);
+    let mut lines = said.lines().map_while(Result::ok);
+    let address = lines.find_map(|line| {
+        let (_, rest) = line.split_once("http://127.0.0.1:")?;
+        let port = rest.strip_suffix("/metrics")?.to_owned();
+        Some(format!("127.0.0.1:{port}"))
+    });
+    let address = address.ok_or("the demo does not say where its metrics are")?;
+    // Who does not read what it says stops it.
+    std::thread::spawn(move || lines.for_each(drop));
+    let scrape =
+        format!("{{job_name: plimsoll, honor_labels: true, static_configs: [{{targets: [\"{address}\"]}}]}}");
+    let server = Prometheus::start_with(executable, &scrape);
+    let variables = VARIABLES.map(|(variable, value)| match variable {
+        "$__rate_interval" => (variable, "20s"),
+        "$namespace" => (variable, "default"),
+        "$name" => (variable, "shop"),
+        _ => (variable, value),
+    });
+    let clock = Clock::system();
+    let began = clock.now();
+    let mut asked = BTreeSet::new();
+    for (file, dashboard) in dashboards() {
+        for (panel, query) in queries(&dashboard) {
+            let query = with(&query, &variables);
+            // What a demo has not: a past, a cluster, weights that are learned, and trouble.
+            let has_not = [
+                "offset",
+                "condition",
+                "weights_",
+                "unit_cost",
+                "fit_r2",
+                "skill",
+                "coverage",
+                "expert",
+                "_errors_",
+            ];
+            if has_not.iter().any(|word| query.contains(word)) || query.contains("drifting") {
+                continue;
+            }
+            while let Err(body) = ask(&server, &query, None) {
+                assert!(clock.now() - began < PATIENCE, "{file}: {panel}: {query}\n    {body}");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            asked.insert(format!("{file}: {panel}"));
+        }
+    }
+    assert!(asked.len() >= 25, "{asked:?}");
     Ok(())
 }
 
