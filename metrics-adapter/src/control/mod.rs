@@ -14,8 +14,8 @@
 //! api_service  who answers external metrics            leadership  one adapter measures, decides and writes
 //! ```
 //!
-//! It only ever writes what is its own: the status of its objects, one HPA or scale for each that acts, its Lease and its
-//! APIService. What somebody else has is named in a condition and left alone. There are no finalizers: whatever becomes of the
+//! It only ever writes what is its own: the status of its objects, one HPA or scale for each that acts, what it has learned, its
+//! Lease and its APIService. What somebody else has is named in a condition and left alone. There are no finalizers: whatever becomes of the
 //! adapter, nothing waits for it.
 
 mod actuation;

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::actuation::Actuator;
 use super::api_service::{self, ExternalApi, ServedAt};
 use super::claims::Claims;
-use super::hpa::{MANAGED_BY, MANAGED_BY_PLIMSOLL};
+use super::hpa::{MANAGED_BY, MANAGED_BY_PLIMSOLL, is_left};
 use super::leadership::Leadership;
 use super::learned::Learned;
 use super::status::Subject;
@@ -326,7 +326,8 @@ impl List<'_> {
         let is_orphan = |hpa: &HorizontalPodAutoscaler| {
             let labels = hpa.labels();
             let is_ours = labels.get(MANAGED_BY).is_some_and(|by| by == MANAGED_BY_PLIMSOLL);
-            let name = labels.get(AUTOSCALER_LABEL).filter(|_| is_ours)?;
+            // One that was left already is nobody's any more.
+            let name = labels.get(AUTOSCALER_LABEL).filter(|_| is_ours && !is_left(hpa))?;
             let key = ObjectKey::new(hpa.namespace()?, name.clone());
             let is_looked_after = self.running.contains_key(&key) || self.leaving.contains_key(&key);
             (!is_looked_after).then_some(key)

@@ -36,7 +36,7 @@ const SETTLING: u32 = 4;
 /// Time between two writes of what was learned.
 const KEEP_EVERY: Span = Span::from_secs(600);
 
-/// Longest time for the last of them.
+/// Longest time for the last of them, and for forgetting it: nothing waits for either.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Time between two tries to leave a workload to others: at first, and at most.
@@ -489,7 +489,7 @@ impl Workload {
             tracing::warn!(object = %self.key, %error, "what was learned of a deleted object is still there");
         }
         if let Some(store) = &self.context.learned
-            && let Err(error) = store.forget(&self.key).await
+            && let Ok(Err(error)) = tokio::time::timeout(LAST_WORDS, store.forget(&self.key)).await
         {
             tracing::warn!(object = %self.key, %error, "what was learned of a deleted object is still there");
         }

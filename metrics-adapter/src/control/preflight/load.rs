@@ -180,7 +180,7 @@ fn shown(spec: &Spec, query: &Query, pod: &str, reading: &Reading) -> Vec<Check>
         checks.push(Check::note(
             "class edges",
             format!(
-                "{} lie between bounds of the histogram: what is in such a bucket is split by guess",
+                "{} lie between bounds of the histogram: such a bucket is split in proportion to the widths",
                 between.join(", ")
             ),
         ));

@@ -343,11 +343,11 @@ impl Preflight {
             let review = SubjectAccessReview {
                 spec: SubjectAccessReviewSpec {
                     user: Some(format!("system:serviceaccount:{}:{ADAPTER}", self.adapter)),
-                    groups: Some(
-                        ["serviceaccounts".to_owned(), format!("serviceaccounts:{}", self.adapter)]
-                            .map(|group| format!("system:{group}"))
-                            .to_vec(),
-                    ),
+                    groups: Some(vec![
+                        "system:serviceaccounts".to_owned(),
+                        format!("system:serviceaccounts:{}", self.adapter),
+                        "system:authenticated".to_owned(),
+                    ]),
                     resource_attributes: Some(attributes),
                     ..SubjectAccessReviewSpec::default()
                 },
