@@ -189,7 +189,7 @@
       classes.length ? table("Requests", [["Duration"], ["A second"], ["Each weighs"], ["Share of the load"]], classes.map(({ name, weight, rates }) => row(el("th", { scope: "row" }, name), cell(known(last(rates))), cell(number(weight)), cell(total > 0 ? percent(weight * (last(rates) ?? 0) / total) : "–")))) : null,
       conditions.length ? table("Conditions", [["Condition"], ["Is", "left"], ["", "left"]], conditions.map(({ type, status, reason, message, isBad }) => row(el("th", { scope: "row" }, type), cell(`${status}: ${reason}`, isBad ? "left bad" : "left"), cell(message, "left")))) : null,
     ].filter(part => part));
-    shown.log.replaceChildren(el("h2", {}, "What changed"), el("div", { class: "log" }, table("The last hour, newest first: decisions for other replicas or for other reasons than the one before", [["At"], ["Replicas"], ["Because", "left"]], log.map(({ at, replicas: count, reasons }) => row(el("th", { scope: "row" }, instant(at)), cell(whole(count)), cell(reasons.join(" → "), "left"))))));
+    shown.log.replaceChildren(el("h2", {}, "What changed"), el("div", { class: "log" }, table("The newest first: decisions for other replicas, or for other reasons, than the one before", [["At"], ["Replicas"], ["Because", "left"]], log.map(({ at, replicas: count, reasons }) => row(el("th", { scope: "row" }, instant(at)), cell(whole(count)), cell(reasons.join(" → "), "left"))))));
   };
 
   const clear = () => {
