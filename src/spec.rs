@@ -170,9 +170,10 @@ impl Default for Source {
     }
 }
 
-/// The pods' own metrics page, and how often it is read.
+/// The pods' own metrics page, how often it is read, and what that takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "(self.scheme == 'HTTPS') == has(self.tlsConfig)", "message": "scheme HTTPS takes tlsConfig, which says whose certificates to trust, and HTTP takes none"}]))]
 pub struct Scrape {
     /// A declared container port, by name.
     pub port: String,
@@ -180,12 +181,88 @@ pub struct Scrape {
     pub path: String,
     /// Time between two scrapes, 1s to 5m.
     pub interval: Span,
+    /// How pods are spoken to.
+    pub scheme: Scheme,
+    /// Whose certificates to trust; with scheme `HTTPS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_config: Option<TlsConfig>,
+    /// What pods are shown, where they do not tell everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
 }
 
 impl Default for Scrape {
     fn default() -> Self {
-        Self { port: "metrics".into(), path: "/metrics".into(), interval: Span::from_secs(15) }
+        Self {
+            port: "metrics".into(),
+            path: "/metrics".into(),
+            interval: Span::from_secs(15),
+            scheme: Scheme::default(),
+            tls_config: None,
+            authorization: None,
+        }
     }
+}
+
+/// How pods are spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Scheme {
+    /// In the clear.
+    #[default]
+    HTTP,
+    /// Over TLS.
+    HTTPS,
+}
+
+/// Whose certificates to trust. Each is verified; there is no way to leave that out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsConfig {
+    /// Certificates of the authorities that may have signed a pod's, as PEM.
+    pub ca: CaBundle,
+    /// The name that a pod's certificate must be good for. Default: the pod's IP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+}
+
+/// Where the authorities' certificates are, in the object's own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.configMap), has(self.secret)].filter(given, given).size() == 1", "message": "give exactly one of configMap, secret"}]))]
+pub enum CaBundle {
+    /// In a ConfigMap.
+    ConfigMap(KeyRef),
+    /// In a Secret. The right to read it is one to read all of its keys, such as a private one beside.
+    Secret(KeyRef),
+}
+
+/// What pods are shown: the header `Authorization`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorization {
+    /// The word before the credentials.
+    #[serde(rename = "type", default = "bearer")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z][-A-Za-z0-9]*$"))]
+    pub kind: String,
+    /// The Secret in the object's own namespace, and the key under which it has them.
+    pub credentials: KeyRef,
+}
+
+fn bearer() -> String {
+    "Bearer".to_owned()
+}
+
+/// One key of a Secret or ConfigMap in the object's own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    /// What it is called.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The key in it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
 }
 
 /// A metrics server by the operator's name for it.

@@ -38,7 +38,8 @@ const COMBINATIONS: [&[&str]; 6] = [
     ],
     &["--set=certificate.from=Secret,certificate.secretName=tls,certificate.caBundle=PEM,stateClaim=learned"],
     &[
-        "--set=prometheus.main=http://prometheus:9090,prometheus.long=http://thanos:10902/x,bindAddress=0.0.0.0",
+        "--set=prometheus.main=http://prometheus:9090,prometheus.long=https://thanos:10902/x,bindAddress=0.0.0.0",
+        "--set=prometheusSecrets.long.secretName=thanos,prometheusSecrets.long.token=token,prometheusSecrets.long.ca=ca.crt",
     ],
     &[
         "--set=hostNetwork=true,apiPort=10250,priorityClassName=system-cluster-critical,networkPolicy.metricsFrom=null",
@@ -51,11 +52,12 @@ const COMBINATIONS: [&[&str]; 6] = [
 ];
 
 /// Values that make no sense, and what is said of them.
-const REFUSED: [(&str, &str); 7] = [
+const REFUSED: [(&str, &str); 8] = [
     ("--set=image.repository=", "image.repository must be given"),
     ("--set=certificate.from=CertManager", "name"),
     ("--set=certificate.from=Secret,certificate.secretName=tls", "caBundle"),
-    ("--set=prometheus.main=https://prometheus", "pattern"),
+    ("--set=prometheus.main=https://me@prometheus", "pattern"),
+    ("--set=prometheusSecrets.main.token=token", "secretName"),
     ("--set=extraScaleTargets[0].apiGroups={apps},extraScaleTargets[0].resources={deployments}", "pattern"),
     ("--set=apiPort=443", "apiPort"),
     ("--set=replica=3", "replica"),
@@ -207,9 +209,18 @@ fn combinations(helm: &Path) -> Result<(), Failed> {
     assert!(!rules.contains(r#"["create"]"#) && rules.contains("rollouts/scale"), "{rules}");
 
     let given = flags(&servers);
-    for flag in ["--prometheus=main=http://prometheus:9090", "--prometheus=long=http://thanos:10902/x"] {
+    for flag in [
+        "--prometheus=main=http://prometheus:9090",
+        "--prometheus=long=https://thanos:10902/x",
+        "--prometheus-ca-file=long=/etc/plimsoll/prometheus/long/ca.crt",
+        "--prometheus-token-file=long=/etc/plimsoll/prometheus/long/token",
+    ] {
         assert!(given.contains(&flag.to_owned()), "{given:?}");
     }
+    let mount = &pod(&servers)["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["mountPath"], "/etc/plimsoll/prometheus/long");
+    let volume = &pod(&servers)["volumes"][0];
+    assert_eq!((&volume["name"], &volume["secret"]["secretName"]), (&mount["name"], &"thanos".into()));
     assert!(given.contains(&"--metrics-bind-address=0.0.0.0:8080".to_owned()), "{given:?}");
     assert_eq!(pod(&host_network)["hostNetwork"], true);
     let no_console = "--console-bind-address=off".to_owned();

@@ -16,7 +16,8 @@ use plimsoll_adapter::board::{Board, Cell, ObjectKey};
 use plimsoll_adapter::clock::{Clock, Hand};
 use plimsoll_adapter::collect::prometheus::{Answer, Api, Endpoint, QueryError, Value};
 use plimsoll_adapter::collect::{
-    Collector, FetchError, MAX_PAGE_BYTES, PodCpu, PodNames, PodsCpu, QueriedPods, Query, Scraper, Targets,
+    Access, Collector, FetchError, MAX_PAGE_BYTES, PodCpu, PodNames, PodsCpu, QueriedPods, Query, Scraper,
+    Targets,
 };
 use plimsoll_adapter::engine::{Engine, Object, Server, Source};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
@@ -346,6 +347,7 @@ async fn cpu_told(reply: Reply) -> Sample {
         replicas: Some(2),
         updating: false,
         cpu: PodCpu::default(),
+        access: Access::Open,
     })
     .1;
     let query = Query::new(&spec(&serde_json::json!({})).load);

@@ -27,7 +27,7 @@ use plimsoll_adapter::board::{Board, ObjectKey};
 use plimsoll_adapter::clock::Clock;
 use plimsoll_adapter::collect::prometheus::Endpoint;
 use plimsoll_adapter::collect::{
-    Content, Fetcher, Format, PodCpu, PodNames, QueriedPods, Query, Scraper, ServerCollector, Targets,
+    Access, Content, Fetcher, Format, PodCpu, PodNames, QueriedPods, Query, Scraper, ServerCollector, Targets,
 };
 use plimsoll_adapter::engine::{Engine, Object, Source};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
@@ -236,7 +236,7 @@ async fn coarsened(program: &Path) -> Result<(), Failed> {
     let edges = [0.0625, 0.25, 1.0];
     let spec = spec("bounded_seconds", &edges);
     let bounds = async || {
-        let fetcher = Fetcher::new(Clock::system(), INTERVAL);
+        let fetcher = Fetcher::new(Clock::system(), INTERVAL, Access::Open);
         let page = fetcher.page(&library.url(), Format::Protobuf).await.unwrap();
         let Content::Protobuf(page) = page.content else { panic!("text was sent") };
         let reading = Query::new(&spec.load).read_protobuf(&page, START).unwrap();
@@ -259,7 +259,7 @@ async fn coarsened(program: &Path) -> Result<(), Failed> {
 async fn formats(program: &Path) -> Result<(), Failed> {
     let library = Library::start(program);
     library.observe(&durations(100, 0.001, 5.0));
-    let fetcher = Fetcher::new(Clock::system(), INTERVAL);
+    let fetcher = Fetcher::new(Clock::system(), INTERVAL, Access::Open);
     let read = async |histogram: &str| {
         let query = Query::new(&spec(histogram, &[1.0]).load);
         let text = fetcher.page(&library.url(), Format::Text).await.unwrap();

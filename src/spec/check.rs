@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::schedules::Schedule;
 use super::{
-    Cpu, Fit, Fixed, Forecast, LatencyObjective, Load, MOST_VALUES, Mode, OnMissingMetrics, Source, Spec,
-    Target, Weights,
+    Authorization, CaBundle, Cpu, Fit, Fixed, Forecast, KeyRef, LatencyObjective, Load, MOST_VALUES, Mode,
+    OnMissingMetrics, Scheme, Scrape, Source, Spec, Target, TlsConfig, Weights,
 };
 use crate::forecast::Promise;
 use crate::forecast::events::Events;
@@ -148,7 +148,10 @@ impl Load {
 
     fn check_source(&self, wrong: &mut Wrong) -> Option<Span> {
         let (field, interval) = match &self.source {
-            Source::Scrape(scrape) => ("spec.load.source.scrape", scrape.interval),
+            Source::Scrape(scrape) => {
+                scrape.check(wrong);
+                ("spec.load.source.scrape", scrape.interval)
+            }
             Source::Prometheus(server) => {
                 let field = "spec.load.source.prometheus";
                 check_server(wrong, field, &server.reference, server.window);
@@ -198,6 +201,41 @@ impl Load {
         match &self.weights {
             Weights::Fit(fit) => fit.check(self.work.is_some(), wrong).map(Weighing::Fitted),
             Weights::Fixed(fixed) => fixed.check(self.work.is_some(), wrong).map(Weighing::Given),
+        }
+    }
+}
+
+impl Scrape {
+    fn check(&self, wrong: &mut Wrong) {
+        let field = "spec.load.source.scrape";
+        match (self.scheme, &self.tls_config) {
+            (Scheme::HTTPS, None) => {
+                wrong.add(
+                    format!("{field}.tlsConfig"),
+                    "scheme HTTPS takes one: it says whose certificates to trust",
+                );
+            }
+            (Scheme::HTTP, Some(_)) => wrong.add(format!("{field}.tlsConfig"), "is for scheme HTTPS"),
+            _ => {}
+        }
+        let mut check_key = |field: &str, KeyRef { name, key }: &KeyRef| {
+            if name.is_empty() || key.is_empty() {
+                wrong.add(field, "must name an object and a key in it");
+            }
+        };
+        if let Some(TlsConfig { ca, .. }) = &self.tls_config {
+            match ca {
+                CaBundle::ConfigMap(key) => check_key(&format!("{field}.tlsConfig.ca.configMap"), key),
+                CaBundle::Secret(key) => check_key(&format!("{field}.tlsConfig.ca.secret"), key),
+            }
+        }
+        if let Some(Authorization { kind, credentials }) = &self.authorization {
+            check_key(&format!("{field}.authorization.credentials"), credentials);
+            let is_word = kind.starts_with(|c: char| c.is_ascii_alphabetic())
+                && kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            if !is_word {
+                wrong.add(format!("{field}.authorization.type"), "must be one word, such as Bearer or Basic");
+            }
         }
     }
 }
@@ -464,6 +502,25 @@ mod tests {
         assert_eq!(latency(0.99, 0.0), ["spec.target.latency"]);
         let source = json!({"scrape": {"interval": "10ms"}});
         assert_eq!(refused(&["load", "source"], source), ["spec.load.source.scrape.interval"]);
+    }
+
+    #[test]
+    fn pods_are_read_over_tls_with_authorities_and_in_the_clear_without() {
+        let scrape = |more: Value| refused(&["load", "source"], json!({"scrape": more}));
+        let ca = json!({"ca": {"secret": {"name": "shop-ca", "key": "ca.crt"}}});
+        let tls = |tls_config: Value| json!({"scheme": "HTTPS", "tlsConfig": tls_config});
+        let token = json!({"credentials": {"name": "shop", "key": "token"}});
+        assert_eq!(scrape(tls(ca.clone())), [""; 0]);
+        assert_eq!(scrape(json!({"authorization": token})), [""; 0]);
+        assert_eq!(scrape(json!({"scheme": "HTTPS"})), ["spec.load.source.scrape.tlsConfig"]);
+        assert_eq!(scrape(json!({"tlsConfig": ca})), ["spec.load.source.scrape.tlsConfig"]);
+        let nameless = json!({"ca": {"configMap": {"name": "", "key": "ca.crt"}}});
+        assert_eq!(scrape(tls(nameless)), ["spec.load.source.scrape.tlsConfig.ca.configMap"]);
+        let two_words = json!({"type": "Bearer of", "credentials": {"name": "shop", "key": "token"}});
+        assert_eq!(
+            scrape(json!({"authorization": two_words})),
+            ["spec.load.source.scrape.authorization.type"]
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::Full;
+use hyper::header::AUTHORIZATION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -23,6 +24,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use plimsoll_adapter::clock::Clock;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -128,15 +130,29 @@ async fn look_after(api: Api<Pod>, pod: Pod, start_up: Duration, load: Option<Lo
         while connections.try_join_next().is_some() {}
         let (load, name) = (load.clone(), name.clone());
         connections.spawn(async move {
-            let service = service_fn(move |_: Request<hyper::body::Incoming>| {
-                let page = load.page(&name);
-                let mut response = Response::new(Full::new(Bytes::from(page.clone().unwrap_or_default())));
-                if page.is_none() {
-                    *response.status_mut() = StatusCode::NOT_FOUND;
+            match load.door() {
+                Some(door) => {
+                    if let Ok(stream) = door.tls.accept(stream).await {
+                        serve(stream, load, name).await;
+                    }
                 }
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                None => serve(stream, load, name).await,
+            }
         });
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, load: Load, name: String) {
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (status, page) = match (load.lets_in(shown), load.page(&name)) {
+            (false, _) => (StatusCode::UNAUTHORIZED, String::new()),
+            (true, None) => (StatusCode::NOT_FOUND, String::new()),
+            (true, Some(page)) => (StatusCode::OK, page),
+        };
+        let mut response = Response::new(Full::new(Bytes::from(page)));
+        *response.status_mut() = status;
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

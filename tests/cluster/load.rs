@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use plimsoll::units::Time;
 use plimsoll_adapter::clock::Clock;
+use tokio_rustls::TlsAcceptor;
 
 /// Core-seconds that each request takes.
 const COST: f64 = 0.01;
@@ -14,7 +15,17 @@ const COST: f64 = 0.01;
 #[derive(Clone)]
 pub(crate) struct Load(Arc<Mutex<State>>);
 
+/// What pods ask of who reads their page.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) tls: TlsAcceptor,
+    pub(crate) token: String,
+}
+
 struct State {
+    door: Option<Door>,
+    /// What `Authorization` was, request by request, since there is a door.
+    shown: Vec<String>,
     clock: Clock,
     rate: f64,
     until: Time,
@@ -32,7 +43,31 @@ struct Pod {
 impl Load {
     pub(crate) fn new(clock: Clock, rate: f64) -> Self {
         let until = clock.now();
-        Self(Arc::new(Mutex::new(State { clock, rate, until, pods: BTreeMap::new() })))
+        let (door, shown, pods) = (None, Vec::new(), BTreeMap::new());
+        Self(Arc::new(Mutex::new(State { door, shown, clock, rate, until, pods })))
+    }
+
+    /// From now on pods ask who reads their page.
+    pub(crate) fn shut(&self, door: Door) {
+        self.0.lock().unwrap().door = Some(door);
+    }
+
+    pub(crate) fn door(&self) -> Option<Door> {
+        self.0.lock().unwrap().door.clone()
+    }
+
+    /// What was shown at the doors so far.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        self.0.lock().unwrap().shown.clone()
+    }
+
+    /// Whether who shows this is let in.
+    pub(crate) fn lets_in(&self, authorization: Option<&str>) -> bool {
+        let mut state = self.0.lock().unwrap();
+        let Some(door) = &state.door else { return true };
+        let is_let_in = authorization == Some(&format!("Bearer {}", door.token));
+        state.shown.push(authorization.unwrap_or_default().to_owned());
+        is_let_in
     }
 
     /// From now on so many requests come each second.

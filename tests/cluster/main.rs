@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+#[path = "../support/authorities.rs"]
+#[allow(dead_code, reason = "it is shared with the suite of the API's security")]
+mod authorities;
 mod control_plane;
 mod cpu;
 mod kubelet;

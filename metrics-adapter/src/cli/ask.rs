@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Parser;
 use plimsoll::units::Span;
 
+use super::servers::ServerFlags;
 use super::{cluster, print};
 use crate::backtest::{self, Suppose};
 use crate::board::ObjectKey;
 use crate::clock::Clock;
-use crate::config::{Servers, Wishes};
+use crate::config::Wishes;
 use crate::control::{self, Verdict};
 use crate::explain;
 
@@ -36,9 +37,8 @@ pub(super) struct Preflight {
     #[arg(long, default_value = "plimsoll-system", value_name = "NAMESPACE")]
     adapter_namespace: String,
 
-    /// A metrics server that the object names, as it can be reached from here. May be given several times.
-    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
-    prometheus: Vec<String>,
+    #[command(flatten)]
+    prometheus: ServerFlags,
 }
 
 #[derive(Debug, Parser)]
@@ -47,9 +47,8 @@ pub(super) struct Backtest {
     #[arg(short = 'f', long, value_name = "FILE")]
     config: PathBuf,
 
-    /// A metrics server that the objects name, as it can be reached from here. May be given several times.
-    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
-    prometheus: Vec<String>,
+    #[command(flatten)]
+    prometheus: ServerFlags,
 
     /// How far back to look, 2d to 28d.
     #[arg(long = "for", default_value = "14d", value_parser = two_days_or_more, value_name = "DURATION")]
@@ -90,7 +89,7 @@ fn price(text: &str) -> Result<f64, String> {
 impl Backtest {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let Self { config, prometheus, length, replicas, per_pod, lead, price, json } = self;
-        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
+        let servers = prometheus.servers()?;
         let wishes = Wishes::read(&config)?;
         let suppose = Suppose { length, replicas, per_pod, lead, price };
         let clock = Clock::system();
@@ -117,7 +116,7 @@ impl Explain {
 impl Preflight {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let Self { name, namespace, adapter_namespace: adapter, prometheus } = self;
-        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
+        let servers = prometheus.servers()?;
         let client = cluster().await?;
         let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
         let object = name.map(|name| ObjectKey::new(&namespace, name));

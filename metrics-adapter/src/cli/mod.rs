@@ -2,6 +2,7 @@
 
 mod ask;
 mod rules;
+mod servers;
 mod signals;
 
 use std::io::{IsTerminal, Write};
@@ -16,12 +17,13 @@ use plimsoll::units::Span;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
+use servers::ServerFlags;
 use signals::{Signals, run_until_told, wait};
 
 use crate::adapter::{Adapter, Listen};
 use crate::clock::Clock;
 use crate::collect::prometheus::EndpointError;
-use crate::config::{Config, ConfigError, Servers, ServersError};
+use crate::config::{Config, ConfigError, ServersError};
 use crate::record::{RecordError, Recorder};
 use crate::stop;
 use crate::{demo, record, resource, run};
@@ -115,10 +117,8 @@ fn speed(text: &str) -> Result<f64, String> {
 
 #[derive(Debug, Parser)]
 struct Run {
-    /// A server with Prometheus' API that objects may name as their source, such as
-    /// main=http://prometheus.monitoring:9090. May be given several times.
-    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
-    prometheus: Vec<String>,
+    #[command(flatten)]
+    prometheus: ServerFlags,
 
     /// Look after objects of this namespace alone. Default: all.
     #[arg(long, value_name = "NAMESPACE")]
@@ -202,10 +202,8 @@ struct Serve {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 
-    /// A server with Prometheus' API that objects may name as their source, such as
-    /// main=http://prometheus.monitoring:9090. May be given several times.
-    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
-    prometheus: Vec<String>,
+    #[command(flatten)]
+    prometheus: ServerFlags,
 
     /// Address of the external metrics API. Requests are not authenticated, so only loopback is taken.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
@@ -234,10 +232,8 @@ struct Record {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 
-    /// A server with Prometheus' API that objects may name as their source, such as
-    /// main=http://prometheus.monitoring:9090. May be given several times.
-    #[arg(long, env = "PLIMSOLL_PROMETHEUS", hide_env_values = true, value_name = "NAME=URL")]
-    prometheus: Vec<String>,
+    #[command(flatten)]
+    prometheus: ServerFlags,
 
     /// Which LoadAwareAutoscaler, if the file has several.
     #[arg(long, value_name = "NAMESPACE/NAME")]
@@ -326,7 +322,7 @@ async fn cluster() -> anyhow::Result<kube::Client> {
 
 impl Run {
     async fn run(self) -> anyhow::Result<()> {
-        let servers = Servers::parse(self.prometheus.iter().map(String::as_str))?;
+        let servers = self.prometheus.servers()?;
         let client = cluster().await?;
         let options = run::Options {
             api: SocketAddr::new(self.bind_address, self.secure_port),
@@ -353,7 +349,7 @@ impl Serve {
     async fn run(self) -> anyhow::Result<()> {
         let Self { config, prometheus, bind_address, secure_port, metrics_bind_address, cert_dir, state_dir } =
             self;
-        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
+        let servers = prometheus.servers()?;
         let config = Config::read(&config, &servers)?;
         let api = SocketAddr::new(bind_address, secure_port);
         let listen = Listen { cert_dir, state_dir, ..Listen::locally(api, metrics_bind_address) };
@@ -373,7 +369,7 @@ impl Serve {
 impl Record {
     async fn run(self) -> anyhow::Result<()> {
         let Self { config, prometheus, object, out, duration, force } = self;
-        let servers = Servers::parse(prometheus.iter().map(String::as_str))?;
+        let servers = prometheus.servers()?;
         let (key, configured) = record::choose(Config::read(&config, &servers)?, object.as_deref())?;
         let mut signals = Signals::new().context("signals cannot be caught")?;
         let file = record::create(&out, force)?;

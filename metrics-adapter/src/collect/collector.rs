@@ -10,6 +10,7 @@ use plimsoll::units::{Cores, Span};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::access::Access;
 use super::fetch::{Content, FetchError, Fetcher, Format};
 use super::page::{PageError, Query};
 use super::queried::{PodsCpu, QueriedError};
@@ -36,6 +37,8 @@ pub struct Targets {
     pub updating: bool,
     /// CPU of each.
     pub cpu: PodCpu,
+    /// How they let the adapter in.
+    pub access: Access,
 }
 
 /// CPU of each of a workload's pods, as their containers declare it.
@@ -147,7 +150,7 @@ impl Collector {
             query: Arc::new(query),
             interval,
             counters: Counters::new(interval),
-            fetcher: Fetcher::new(scraper.clock.clone(), interval),
+            fetcher: Fetcher::new(scraper.clock.clone(), interval, Access::default()),
             slots: Arc::new(Semaphore::new(MAX_CONCURRENT_PER_WORKLOAD)),
             wants_protobuf: Arc::new(AtomicBool::new(false)),
             targets,
@@ -167,6 +170,10 @@ impl Collector {
     /// Reads every ready pod once, all at about the same time, and within an interval.
     pub async fn round(&mut self) -> Sample {
         let targets = self.targets.borrow_and_update().clone();
+        if *self.fetcher.access() != targets.access {
+            // With connections of its own: those of before were opened with other credentials.
+            self.fetcher = Fetcher::new(self.scraper.clock.clone(), self.interval, targets.access.clone());
+        }
         let names: BTreeSet<String> = targets.ready.keys().cloned().collect();
         let server = self.cpu.clone();
         let cpu = async {

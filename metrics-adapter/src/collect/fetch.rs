@@ -9,14 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use plimsoll::units::{Span, Time};
 
+use super::access::{Access, Caller};
 use crate::clock::Clock;
 
 /// Largest page, before and after decompression: twenty times what a large service shows.
@@ -24,9 +22,6 @@ pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// Longest time for one page, from connecting to its last byte.
 pub const MAX_PAGE_TIME: Duration = Duration::from_secs(10);
-
-/// What an open connection keeps to read into. There are as many as pods, and one that grows with the page stays as large.
-const READ_BUFFER: usize = 16 << 10;
 
 const TEXT: &str = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.5, */*;q=0.1";
 const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited, \
@@ -43,6 +38,12 @@ pub enum FetchError {
     /// Nobody took the connection, or it broke.
     #[error("no connection")]
     Unreachable,
+    /// There is no connection to whom it should be with.
+    #[error("no connection over TLS: {0}")]
+    Tls(&'static str),
+    /// What must be shown to be let in is not known.
+    #[error("the credentials that it takes are not known")]
+    NoCredentials,
     /// It took too long.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -65,6 +66,8 @@ impl FetchError {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
+            Self::Tls(_) => "tls",
+            Self::NoCredentials => "credentials",
             Self::Timeout(_) => "timeout",
             Self::Status(_) => "status",
             Self::TooLarge => "too_large",
@@ -113,16 +116,22 @@ impl Format {
 /// Gets metrics pages. Keeps connections to pods open between scrapes.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    caller: Caller<Empty<Bytes>>,
     clock: Clock,
     patience: Duration,
 }
 
 impl Fetcher {
-    /// One that waits for a page as long as `patience` on `clock`, and never longer than [`MAX_PAGE_TIME`] of the world.
-    pub fn new(clock: Clock, patience: Span) -> Self {
+    /// One that is let in so, and waits for a page as long as `patience` on `clock`, and never longer than [`MAX_PAGE_TIME`] of the
+    /// world.
+    pub fn new(clock: Clock, patience: Span, access: Access) -> Self {
         let patience = clock.in_world(patience).min(MAX_PAGE_TIME);
-        Self { client: client(patience), clock, patience }
+        Self { caller: Caller::new(access, patience), clock, patience }
+    }
+
+    /// How it is let in.
+    pub(super) const fn access(&self) -> &Access {
+        self.caller.access()
     }
 
     /// The page, in the format that is asked for if the pod has it.
@@ -141,7 +150,7 @@ impl Fetcher {
             .header(USER_AGENT, AGENT)
             .body(Empty::new())
             .map_err(|_| FetchError::Unreachable)?;
-        let response = self.client.request(request).await.map_err(|_| FetchError::Unreachable)?;
+        let response = self.caller.send(request).await?;
         let at = self.clock.now();
         let is_protobuf = response.headers().get(CONTENT_TYPE).is_some_and(is_protobuf);
         let body = body(response).await?;
@@ -152,18 +161,6 @@ impl Fetcher {
         };
         Ok(Page { at, content })
     }
-}
-
-/// Keeps connections open between requests.
-pub(super) fn client<B>(patience: Duration) -> Client<HttpConnector, B>
-where
-    B: Body + Send,
-    B::Data: Send,
-{
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(patience));
-    connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new()).http1_read_buf_exact_size(READ_BUFFER).build(connector)
 }
 
 /// The content of an answer, within the limit.

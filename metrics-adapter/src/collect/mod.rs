@@ -6,10 +6,13 @@
 //!            all pods                             wants
 //! ```
 //!
+//! `access` is how pods and metrics servers let the adapter in: TLS, and what they are shown.
+//!
 //! Where a metrics server tells the load, `queried` asks it instead: `promql` has the questions, `prometheus` the API.
 //!
 //! One pod that is slow, wrong or hostile is left out, counted and logged once; the others go on.
 
+mod access;
 mod collector;
 pub mod exposition;
 mod fetch;
@@ -23,6 +26,7 @@ mod promql;
 mod protobuf;
 mod queried;
 
+pub use access::{Access, Credentials, CredentialsError, Trust};
 pub use collector::{
     Collector, MAX_CONCURRENT, MAX_CONCURRENT_PER_WORKLOAD, PodCpu, ScrapeError, Scraper, Targets,
 };

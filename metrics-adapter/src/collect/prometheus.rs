@@ -5,43 +5,48 @@
 //! errors never carry what the server sent.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use hyper::{Request, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use plimsoll::load::Labels;
 use plimsoll::units::{Span, Time};
 use serde::{Deserialize, Deserializer, de};
 
+use super::access::{Access, Caller, Credentials, CredentialsError, Trust};
 use super::fetch::{self, AGENT, FetchError, MAX_PAGE_TIME};
 use crate::clock::Clock;
 
 /// Most series and most buckets of a native histogram in one answer.
 pub const MAX_ANSWER_SERIES: usize = 10_000;
 
-/// The operator's address of a metrics server: its URL up to `/api/v1`.
+/// The operator's address of a metrics server, its URL up to `/api/v1`, and how it lets the adapter in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     query: Uri,
     range: Uri,
+    access: Access,
 }
 
 /// An address that cannot be used. It is not repeated: there may be a password in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// It is no URL of a server.
     #[error("a URL such as http://prometheus.monitoring:9090 was expected")]
     Url,
-    /// It asks for TLS.
-    #[error("https is not supported in this version: give an http URL")]
-    Https,
     /// It holds credentials.
-    #[error("a user or password in the URL is not supported in this version")]
-    Credentials,
+    #[error("a user or password in the URL would be seen by many: give a token in a file")]
+    CredentialsInUrl,
+    /// It is asked over TLS, and that cannot be.
+    #[error(transparent)]
+    Access(#[from] CredentialsError),
+    /// It is asked without TLS, which has no authorities.
+    #[error("authorities are for a server whose URL is https")]
+    NoTls,
 }
 
 /// Why there is no answer.
@@ -136,7 +141,7 @@ pub struct Track {
 /// Asks one server. Keeps connections open between queries; clones share them.
 #[derive(Debug, Clone)]
 pub struct Api {
-    client: Client<HttpConnector, Full<Bytes>>,
+    caller: Caller<Full<Bytes>>,
     query: Uri,
     range: Uri,
     clock: Clock,
@@ -144,27 +149,47 @@ pub struct Api {
 }
 
 impl Endpoint {
-    /// Takes an http URL, without credentials, query or fragment.
+    /// Takes an http or https URL, without credentials, query or fragment. Over https the machine's own authorities are trusted.
     ///
     /// # Errors
-    /// For anything else.
+    /// For anything else, and where the machine has no authorities.
     pub fn parse(url: &str) -> Result<Self, EndpointError> {
+        Self::with(url, None, None)
+    }
+
+    /// The same, with authorities to trust instead of the machine's, as PEM, and a file with a bearer's token.
+    ///
+    /// # Errors
+    /// For a URL that is none, or authorities that cannot be used.
+    pub fn with(url: &str, authorities: Option<&[u8]>, token: Option<&Path>) -> Result<Self, EndpointError> {
         let uri: Uri = url.parse().map_err(|_| EndpointError::Url)?;
         let authority = uri.authority().filter(|a| !a.host().is_empty()).ok_or(EndpointError::Url)?;
-        if uri.scheme_str() == Some("https") {
-            return Err(EndpointError::Https);
-        }
         if authority.as_str().contains('@') {
-            return Err(EndpointError::Credentials);
+            return Err(EndpointError::CredentialsInUrl);
         }
         let has_port = authority.as_str().len() > authority.host().len();
-        let is_plain = uri.scheme_str() == Some("http") && uri.query().is_none() && !url.contains('#');
+        let is_https = uri.scheme_str() == Some("https");
+        let is_http = uri.scheme_str() == Some("http");
+        let is_plain = (is_http || is_https) && uri.query().is_none() && !url.contains('#');
         if !is_plain || has_port != authority.port_u16().is_some() {
             return Err(EndpointError::Url);
         }
         let base = url.trim_end_matches('/');
         let below = |path| format!("{base}/api/v1/{path}").parse().map_err(|_| EndpointError::Url);
-        Ok(Self { query: below("query")?, range: below("query_range")? })
+        let trust = match (is_https, authorities) {
+            (true, None) => Trust::System,
+            (true, Some(pem)) => Trust::Authorities(pem),
+            (false, None) => Trust::Nobody,
+            (false, Some(_)) => return Err(EndpointError::NoTls),
+        };
+        let access = match (trust, token) {
+            (Trust::Nobody, None) => Access::Open,
+            (trust, None) => Access::With(Arc::new(Credentials::new(trust, None)?)),
+            (trust, Some(file)) => {
+                Access::With(Arc::new(Credentials::new(trust, None)?.showing_token_in(file)))
+            }
+        };
+        Ok(Self { query: below("query")?, range: below("query_range")?, access })
     }
 }
 
@@ -176,8 +201,8 @@ impl Api {
 
     /// For a server that is waited for as long as `patience` of the world.
     pub fn patient(endpoint: &Endpoint, clock: Clock, patience: Duration) -> Self {
-        let Endpoint { query, range } = endpoint.clone();
-        Self { client: fetch::client(patience), query, range, clock, patience }
+        let Endpoint { query, range, access } = endpoint.clone();
+        Self { caller: Caller::new(access, patience), query, range, clock, patience }
     }
 
     /// Evaluates a PromQL expression that gives an instant vector.
@@ -227,7 +252,7 @@ impl Api {
             .header(USER_AGENT, AGENT)
             .body(Full::from(form))
             .map_err(|_| FetchError::Unreachable)?;
-        let response = self.client.request(request).await.map_err(|_| FetchError::Unreachable)?;
+        let response = self.caller.send(request).await?;
         let at = self.clock.now();
         Ok((fetch::body(response).await?, at))
     }
@@ -484,10 +509,10 @@ mod tests {
             ("http://prometheus:9090?a=b", EndpointError::Url),
             ("http://prometheus:9090/#a", EndpointError::Url),
             ("ftp://prometheus", EndpointError::Url),
-            ("https://prometheus", EndpointError::Https),
-            ("http://me:secret@prometheus", EndpointError::Credentials),
+            ("http://me:secret@prometheus", EndpointError::CredentialsInUrl),
+            ("ftp://prometheus", EndpointError::Url),
         ] {
-            assert_eq!(Endpoint::parse(url), Err(error), "{url}");
+            assert_eq!(Endpoint::parse(url), Err(error.clone()), "{url}");
             assert!(!error.to_string().contains("secret"));
         }
     }

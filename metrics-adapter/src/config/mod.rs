@@ -17,7 +17,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use kube::Resource;
-use plimsoll::spec::{Actuation, Checked, Cpu, Load, ScaleTargetRef, Source as SpecSource, Spec};
+use plimsoll::spec::{Actuation, Checked, Cpu, Load, ScaleTargetRef, Scheme, Source as SpecSource, Spec};
 use plimsoll::units::Span;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -39,6 +39,9 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// Longest name: it becomes the value of a label.
 const MAX_NAME: usize = 63;
+
+/// Why a file cannot say how pods let the adapter in.
+const NO_CLUSTER: &str = "takes Secrets and ConfigMaps, which only a cluster has: let a metrics server read these pods, or leave it out";
 
 /// What a file says, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -254,7 +257,14 @@ impl Found {
                 let server = server("spec.load.source.prometheus.ref", &wanted.reference, wanted.window)?;
                 Ok(Wanted::Server { server, target: target.clone() })
             }
-            SpecSource::Scrape(_) => {
+            SpecSource::Scrape(scrape) => {
+                let field = "spec.load.source.scrape";
+                if scrape.scheme == Scheme::HTTPS {
+                    return Err(vec![document.problem(&format!("{field}.scheme"), NO_CLUSTER)]);
+                }
+                if scrape.authorization.is_some() {
+                    return Err(vec![document.problem(&format!("{field}.authorization"), NO_CLUSTER)]);
+                }
                 let cpu = load.cpu.as_ref().map(|Cpu::Prometheus(wanted)| {
                     server("spec.load.cpu.prometheus.ref", &wanted.reference, wanted.window)
                 });
@@ -472,6 +482,10 @@ spec:
                 problems("  maxReplicas: 10", "  maxReplicas: 10\n  actuation: Scale"),
                 problems("metricsQPSPerPod: 120", "metricsQPSPerPod: lots"),
                 problems("[0.1, 0.4, 1]", "[0.4, 0.1, 1]"),
+                problems(
+                    "    weights:",
+                    "    source: {scrape: {authorization: {credentials: {name: shop, key: token}}}}\n    weights:"
+                ),
                 problems("kind: StaticTargets", "kind: StaticTarget"),
                 problems("v1alpha1", "v1"),
                 problems("    - http://127.0.0.1:9090/metrics", "    - 127.0.0.1:9090"),

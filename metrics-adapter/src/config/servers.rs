@@ -1,6 +1,8 @@
 //! The metrics servers that the operator configured. A tenant's object names one of them and cannot name any other.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::is_dns_name;
 use crate::collect::prometheus::{Endpoint, EndpointError};
@@ -13,12 +15,25 @@ const MAX_NAME: usize = 63;
 pub struct Servers(BTreeMap<String, Endpoint>);
 
 /// A flag that names no server. The URL is not repeated: there may be a password in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ServersError {
     /// It has no name, or no `=`.
     #[error("--prometheus: NAME=URL was expected, with a name of lower-case letters, digits, '-' and '.'")]
     Form,
-    /// Its URL cannot be used.
+    /// A file for a server is not named so.
+    #[error("--{0}: NAME=FILE was expected, with the name of a server that --prometheus gives")]
+    File(&'static str),
+    /// The authorities' file cannot be read.
+    #[error("--{CA_FLAG} {name}: {path}: {source}")]
+    Unreadable {
+        /// The server's name.
+        name: String,
+        /// The file.
+        path: String,
+        /// Why.
+        source: Arc<std::io::Error>,
+    },
+    /// Its URL, or what is given beside it, cannot be used.
     #[error("--prometheus {name}: {source}")]
     Url {
         /// The server's name.
@@ -26,9 +41,28 @@ pub enum ServersError {
         /// What is wrong.
         source: EndpointError,
     },
-    /// Two servers have the same name.
-    #[error("--prometheus {0}: is given twice")]
-    Twice(String),
+    /// Two servers, or two files for one, have the same name.
+    #[error("--{0} {1}: is given twice")]
+    Twice(&'static str, String),
+}
+
+/// Flags without their dashes.
+const CA_FLAG: &str = "prometheus-ca-file";
+const TOKEN_FLAG: &str = "prometheus-token-file";
+
+/// Files by the servers' names.
+fn files<'a>(
+    flag: &'static str,
+    given: impl IntoIterator<Item = &'a str>,
+) -> Result<BTreeMap<&'a str, &'a str>, ServersError> {
+    let mut files = BTreeMap::new();
+    for one in given {
+        let (name, file) = one.split_once('=').ok_or(ServersError::File(flag))?;
+        if files.insert(name, file).is_some() {
+            return Err(ServersError::Twice(flag, name.to_owned()));
+        }
+    }
+    Ok(files)
 }
 
 impl Servers {
@@ -37,19 +71,47 @@ impl Servers {
     /// # Errors
     /// The first flag that names no server.
     pub fn parse<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, ServersError> {
+        Self::with(flags, [], [])
+    }
+
+    /// The same, with flags that name, for some of them, a file of authorities to trust (`main=/etc/prometheus/ca.crt`) and one with a
+    /// bearer's token. The authorities are read once; the token, each time.
+    ///
+    /// # Errors
+    /// The first flag that names no server, or no file.
+    pub fn with<'a>(
+        flags: impl IntoIterator<Item = &'a str>,
+        authorities: impl IntoIterator<Item = &'a str>,
+        tokens: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ServersError> {
+        let (mut authorities, mut tokens) = (files(CA_FLAG, authorities)?, files(TOKEN_FLAG, tokens)?);
         let mut servers = BTreeMap::new();
         for flag in flags {
             let (name, url) = flag
                 .split_once('=')
                 .filter(|(name, _)| is_dns_name(name, MAX_NAME))
                 .ok_or(ServersError::Form)?;
-            let endpoint =
-                Endpoint::parse(url).map_err(|source| ServersError::Url { name: name.to_owned(), source })?;
-            if servers.insert(name.to_owned(), endpoint).is_some() {
-                return Err(ServersError::Twice(name.to_owned()));
+            if servers.contains_key(name) {
+                return Err(ServersError::Twice("prometheus", name.to_owned()));
             }
+            let read = |path: &str| {
+                std::fs::read(path).map_err(|source| ServersError::Unreadable {
+                    name: name.to_owned(),
+                    path: path.to_owned(),
+                    source: Arc::new(source),
+                })
+            };
+            let authorities = authorities.remove(name).map(read).transpose()?;
+            let token = tokens.remove(name).map(Path::new);
+            let endpoint = Endpoint::with(url, authorities.as_deref(), token)
+                .map_err(|source| ServersError::Url { name: name.to_owned(), source })?;
+            servers.insert(name.to_owned(), endpoint);
         }
-        Ok(Self(servers))
+        match (authorities.is_empty(), tokens.is_empty()) {
+            (true, true) => Ok(Self(servers)),
+            (false, _) => Err(ServersError::File(CA_FLAG)),
+            (true, false) => Err(ServersError::File(TOKEN_FLAG)),
+        }
     }
 
     /// The server of this name.
@@ -80,6 +142,27 @@ mod tests {
     }
 
     #[test]
+    fn files_are_for_servers_that_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let none = dir.path().join("none");
+        let none = format!("main={}", none.display());
+        let refused = |ca: &[&str], token: &[&str]| {
+            let (ca, token) = (ca.iter().copied(), token.iter().copied());
+            Servers::with(["main=https://prometheus"], ca, token).unwrap_err().to_string()
+        };
+        assert!(refused(&[&none], &[]).starts_with("--prometheus-ca-file main: "));
+        assert!(refused(&["main"], &[]).starts_with("--prometheus-ca-file: NAME=FILE was expected"));
+        assert!(
+            refused(&[], &["other=token"]).starts_with("--prometheus-token-file: NAME=FILE was expected")
+        );
+        assert_eq!(refused(&[], &["main=a", "main=b"]), "--prometheus-token-file main: is given twice");
+        let empty = dir.path().join("empty");
+        std::fs::write(&empty, "").unwrap();
+        let error = refused(&[&format!("main={}", empty.display())], &[]);
+        assert!(error.contains("PEM was expected"), "{error}");
+    }
+
+    #[test]
     fn a_flag_that_names_no_server_is_told_without_its_url() {
         let refused = |flags: &[&str]| Servers::parse(flags.iter().copied()).unwrap_err().to_string();
         for flag in ["http://secret", "=http://secret", "a b=http://secret", ""] {
@@ -87,7 +170,7 @@ mod tests {
         }
         assert_eq!(
             refused(&["main=http://me:secret@prometheus"]),
-            "--prometheus main: a user or password in the URL is not supported in this version"
+            "--prometheus main: a user or password in the URL would be seen by many: give a token in a file"
         );
         assert_eq!(refused(&["a=http://a", "a=http://b"]), "--prometheus a: is given twice");
     }

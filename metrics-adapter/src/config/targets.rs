@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::document::Document;
 use super::{Problem, is_dns_name};
-use crate::collect::{PodCpu, Targets};
+use crate::collect::{Access, PodCpu, Targets};
 
 /// Longest name of a pod.
 const MAX_POD_NAME: usize = 253;
@@ -151,7 +151,8 @@ fn pages(document: &Document, targets: &[StaticTarget], cpu: PodCpu) -> Result<K
     }
     let replicas = u32::try_from(ready.len()).unwrap_or(u32::MAX);
     let unnamed = targets.iter().position(|target| target.pod.is_none());
-    let targets = Targets { ready, warming: 0, replicas: Some(replicas), updating: false, cpu };
+    let targets =
+        Targets { ready, warming: 0, replicas: Some(replicas), updating: false, cpu, access: Access::Open };
     if problems.is_empty() { Ok(Known::Pages { targets, unnamed }) } else { Err(problems) }
 }
 
@@ -161,10 +162,14 @@ fn target(url: &str) -> Result<Uri, &'static str> {
     let uri: Uri = url.parse().map_err(|_| expected)?;
     let authority = uri.authority().filter(|a| !a.host().is_empty()).ok_or(expected)?;
     if uri.scheme_str() == Some("https") {
-        return Err("https is not supported in this version: give an http URL");
+        return Err(
+            "pages are read over http here: give an http URL, or let a metrics server read these pods",
+        );
     }
     if authority.as_str().contains('@') {
-        return Err("a user or password in the URL is not supported in this version");
+        return Err(
+            "no user or password is sent: give a URL without, or let a metrics server read these pods",
+        );
     }
     let has_port = authority.as_str().len() > authority.host().len();
     let is_plain = uri.scheme_str() == Some("http") && !url.contains('#');

@@ -3,7 +3,7 @@
 //! ```text
 //! objects      LoadAwareAutoscalers, by watch ─▶ one Workload each
 //! workload     the engine of one object; tells it of pods and the scale, acts, tells the status
-//! source       where its load is read
+//! source       where its load is read, and credentials what that takes
 //! pods         which pods there are, by watch          target      the scale subresource
 //! actuation    what becomes of a decision: an HPA (hpa what it is like, hpas how it gets so), or follow (the scale, written as
 //!              an HPA would)
@@ -22,6 +22,7 @@ mod actuation;
 mod api_service;
 mod claims;
 mod conditions;
+mod credentials;
 mod follow;
 mod hpa;
 mod hpas;
@@ -71,6 +72,8 @@ fn is_paused(object: &crate::resource::LoadAwareAutoscaler) -> bool {
 /// What all objects share.
 pub(crate) struct Context {
     client: Client,
+    /// The adapter's own.
+    namespace: String,
     clock: Clock,
     kinds: target::Kinds,
     claims: claims::Claims,

@@ -92,6 +92,7 @@ impl Controller {
                 .state_dir
                 .is_none()
                 .then(|| Learned::new(client.clone(), &scope.served_at.namespace, leadership.clone())),
+            namespace: scope.served_at.namespace.clone(),
             client,
             clock,
             kinds: Kinds::default(),

@@ -15,7 +15,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use plimsoll::scale::StartUp;
-use plimsoll::spec::Scrape;
+use plimsoll::spec::{Scheme, Scrape};
 use plimsoll::units::{Cores, Quantity, Span};
 use serde::{Deserialize, Serialize};
 
@@ -201,7 +201,11 @@ impl Pods {
             let port = pod.ports.get(&scrape.port)?;
             let address = SocketAddr::new(pod.ip.filter(is_of_a_pod)?, *port);
             let path = scrape.path.strip_prefix('/').unwrap_or(&scrape.path);
-            format!("http://{address}/{path}").parse().ok()
+            let scheme = match scrape.scheme {
+                Scheme::HTTP => "http",
+                Scheme::HTTPS => "https",
+            };
+            format!("{scheme}://{address}/{path}").parse().ok()
         };
         let readable = self.staying().filter(|(_, pod)| pod.is_ready && !pod.has_host_network);
         readable.filter_map(|(name, pod)| Some((name.clone(), url(pod)?))).collect()

@@ -10,14 +10,14 @@ use crate::engine::{Server, Source};
 
 /// Tells an engine of pods.
 pub(super) enum Feed {
-    Pages(watch::Sender<Targets>, Scrape),
+    Pages(watch::Sender<Targets>, Box<Scrape>),
     Server(watch::Sender<QueriedPods>),
 }
 
 /// Where an object wants its load to be read.
 pub(super) enum WantedSource {
     /// On the pods' pages.
-    Pages { scrape: Scrape, cpu: Option<Server> },
+    Pages { scrape: Box<Scrape>, cpu: Option<Server> },
     /// At a metrics server.
     Server(Server),
 }
@@ -38,7 +38,7 @@ pub(super) fn source(spec: &Spec, servers: &Servers) -> Result<WantedSource, Str
             let cpu = cpu.as_ref().map(|Cpu::Prometheus(wanted)| {
                 server("spec.load.cpu.prometheus.ref", &wanted.reference, wanted.window)
             });
-            Ok(WantedSource::Pages { scrape: scrape.clone(), cpu: cpu.transpose()? })
+            Ok(WantedSource::Pages { scrape: Box::new(scrape.clone()), cpu: cpu.transpose()? })
         }
     }
 }

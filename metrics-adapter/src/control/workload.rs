@@ -7,13 +7,14 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use plimsoll::scale::{Checkpoint, Decision, StartUp};
-use plimsoll::spec::{Checked, ScaleTargetRef, Spec};
+use plimsoll::spec::{Checked, ScaleTargetRef, Source as SpecSource, Spec};
 use plimsoll::units::{Span, Time};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use super::actuation::{Actuated, Actuator, Surroundings};
 use super::conditions::{self, Facts};
+use super::credentials::{Asker, ScrapeAccess};
 use super::pods::{self, Pods, Seen};
 use super::source::{Feed, WantedSource, source};
 use super::status::{self, StatusWriter, Subject};
@@ -88,6 +89,7 @@ pub(super) struct Workload {
     running: Option<Running>,
     target: Option<(ScaleTargetRef, Target)>,
     pods: PodsWatch,
+    scrape_access: ScrapeAccess,
     actuator: Actuator,
     status: StatusWriter,
     rounds: u32,
@@ -137,6 +139,7 @@ impl Workload {
             running: None,
             target: None,
             pods: PodsWatch::default(),
+            scrape_access: ScrapeAccess::default(),
             actuator,
             status: StatusWriter::default(),
             rounds: 0,
@@ -218,6 +221,7 @@ impl Workload {
         let is_other = self.keep_engine(spec, checked, source).await?;
         let is_paused = is_paused(object);
         let now = self.context.clock.now();
+        self.look_at_credentials(spec, now).await;
         let current = scale.as_ref().ok().map(|(_, scale)| scale.spec);
         self.feed(current);
         if let Some(running) = &mut self.running {
@@ -255,6 +259,7 @@ impl Workload {
             (Some(Running { feed: Feed::Pages(_, scrape), .. }), Some(pods)) => pods.unreadable(scrape),
             _ => None,
         };
+        let unreadable = self.scrape_access.trouble().map(ToString::to_string).or(unreadable);
         let findings = conditions::of(&Facts {
             is_paused,
             mode: spec.mode,
@@ -347,6 +352,17 @@ impl Workload {
         Ok((target, scale))
     }
 
+    /// What the pods ask for, before they are read.
+    async fn look_at_credentials(&mut self, spec: &Spec, now: Time) {
+        let scrape = match &spec.load.source {
+            SpecSource::Scrape(scrape) => Some(scrape),
+            SpecSource::Prometheus(_) => None,
+        };
+        let Context { client, namespace: adapter, .. } = &*self.context;
+        let asker = Asker { client, namespace: &self.key.namespace, adapter };
+        self.scrape_access.look(asker, scrape, now).await;
+    }
+
     async fn saw(&mut self, seen: Option<Seen>) {
         let Some(Seen { pods, started }) = seen else {
             // The watch ended for good: the next round begins another.
@@ -379,6 +395,7 @@ impl Workload {
                     replicas: replicas.or(targets.replicas),
                     updating: pods.are_updating(),
                     cpu: pods.cpu(),
+                    access: self.scrape_access.access(),
                 };
             }),
             Feed::Server(queried) => queried.send_modify(|queried| {

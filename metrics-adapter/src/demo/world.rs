@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::page;
 use crate::clock::Clock;
-use crate::collect::{PodCpu, Targets};
+use crate::collect::{Access, PodCpu, Targets};
 
 /// Time between two looks at which pods are ready: what a watch would tell at once.
 const LOOK: Span = Span::from_secs(1);
@@ -151,7 +151,8 @@ impl World {
         let config = state.cluster.config();
         let cpu = PodCpu { request: Some(config.cores), limit: Some(config.usable()) };
         let (warming, replicas) = (state.count().1, state.cluster.replicas());
-        let targets = Targets { ready, warming, replicas: Some(replicas), updating: false, cpu };
+        let targets =
+            Targets { ready, warming, replicas: Some(replicas), updating: false, cpu, access: Access::Open };
         self.targets.send_replace(targets);
     }
 }

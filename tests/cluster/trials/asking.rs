@@ -17,7 +17,7 @@ pub(super) const TRIALS: &[Named] = &[
 ];
 
 /// What the command says, and whether it was content.
-fn ask(scene: &Scene, words: &[&str]) -> (bool, String) {
+pub(super) fn ask(scene: &Scene, words: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_plimsoll-adapter"))
         .args(words)
         .args(["-n", SHOP])
@@ -29,7 +29,7 @@ fn ask(scene: &Scene, words: &[&str]) -> (bool, String) {
 }
 
 /// The line of one check.
-fn check<'a>(said: &'a str, what: &str) -> &'a str {
+pub(super) fn check<'a>(said: &'a str, what: &str) -> &'a str {
     let line = said.lines().find(|line| line.get(7..).is_some_and(|rest| rest.starts_with(what)));
     line.unwrap_or_else(|| panic!("no {what} in\n{said}"))
 }

@@ -28,7 +28,7 @@ pub(super) const TRIALS: &[Named] = &[(
     installed,
 )];
 
-const INSTALL: &str = include_str!("../../../deploy/install.yaml");
+pub(super) const INSTALL: &str = include_str!("../../../deploy/install.yaml");
 const README: &str = include_str!("../../../README.md");
 const GUIDE: &str = include_str!("../../../docs/install.md");
 
@@ -114,7 +114,7 @@ async fn lead_here(scene: &Scene) -> String {
 }
 
 /// How the adapter's own account reaches the cluster, and nobody else.
-async fn account(scene: &Scene) -> Config {
+pub(super) async fn account(scene: &Scene) -> Config {
     let accounts: Api<ServiceAccount> = Api::namespaced(scene.client.clone(), SYSTEM);
     let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
     let made = accounts.create_token_request("plimsoll-adapter", &PostParams::default(), &request).await;

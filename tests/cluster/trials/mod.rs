@@ -1,6 +1,7 @@
 //! What is shown, by subject.
 
 mod asking;
+mod credentials;
 mod fleet;
 mod following;
 mod installed;
@@ -20,6 +21,7 @@ use crate::Named;
 pub(crate) fn all() -> Vec<Named> {
     [
         asking::TRIALS,
+        credentials::TRIALS,
         following::TRIALS,
         installed::TRIALS,
         leading::TRIALS,

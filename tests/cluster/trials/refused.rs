@@ -62,6 +62,27 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
             "give minReplicas, maxReplicas or both",
         ),
         ("/onMissingMetrics", json!({"holdFor": "10m", "then": {}}), "exactly one of atLeast, exactly"),
+        ("/load/source/scrape/scheme", json!("HTTPS"), "scheme HTTPS takes tlsConfig"),
+        (
+            "/load/source/scrape/tlsConfig",
+            json!({"ca": {"configMap": {"name": "ca", "key": "ca.crt"}}}),
+            "HTTP takes none",
+        ),
+        (
+            "/load/source/scrape",
+            json!({"scheme": "HTTPS", "tlsConfig": {"ca": {}}}),
+            "exactly one of configMap, secret",
+        ),
+        (
+            "/load/source/scrape/authorization",
+            json!({"type": "two words", "credentials": {"name": "shop", "key": "token"}}),
+            "spec.load.source.scrape.authorization.type",
+        ),
+        (
+            "/load/source/scrape/authorization",
+            json!({"credentials": {"name": "../shop", "key": "token"}}),
+            "spec.load.source.scrape.authorization.credentials.name",
+        ),
         ("/load/source/scrape/interval", json!("15"), "spec.load.source.scrape.interval"),
     ]
 }

@@ -16,7 +16,7 @@ use super::{Check, PATIENCE, Preflight};
 use crate::board::ObjectKey;
 use crate::clock::Clock;
 use crate::collect::{
-    Content, Fetcher, Format, PodCpu, PodNames, QueriedPods, Query, Scraper, ServerCollector,
+    Access, Content, Fetcher, Format, PodCpu, PodNames, QueriedPods, Query, Scraper, ServerCollector,
 };
 use crate::ops::Telemetry;
 
@@ -31,6 +31,7 @@ impl Preflight {
         spec: &Spec,
         scrape: &Scrape,
         pods: &Pods,
+        access: Access,
     ) -> Vec<Check> {
         const WHAT: &str = "metrics page";
         let pages = pods.pages(scrape);
@@ -40,11 +41,13 @@ impl Preflight {
             return vec![Check::wrong(WHAT, why)];
         };
         let clock = Clock::system();
-        let fetched = Fetcher::new(clock.clone(), PAGE_PATIENCE).page(&url, Format::Text).await;
+        let is_open = access == Access::Open;
+        let fetched = Fetcher::new(clock.clone(), PAGE_PATIENCE, access).page(&url, Format::Text).await;
         let text = match fetched.map(|page| page.content) {
             Ok(Content::Text(text)) => Ok(text),
             Ok(Content::Protobuf(_)) => Err("it is not text".to_owned()),
-            // From a desk the pods' network is behind the API server.
+            // From a desk the pods' network is behind the API server, which shows pods nothing of ours.
+            Err(error) if !is_open => Err(error.to_string()),
             Err(error) => self.through_the_api_server(key, &pod, &url).await.map_err(|proxied| {
                 format!("neither from here ({error}) nor through the API server ({})", told(&proxied))
             }),

@@ -11,15 +11,17 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt};
-use plimsoll::spec::{Source, Spec};
+use plimsoll::spec::{KeyRef, Scrape, Source, Spec};
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::api_service::{self, ExternalApi, ServedAt};
+use super::credentials::{self, Asker, Trouble};
 use super::hpa::{self, Whose};
 use super::pods;
 use super::target::{Kinds, ScaleFacts, Target, told};
 use crate::board::ObjectKey;
+use crate::collect::Access;
 use crate::config::Servers;
 use crate::resource::LoadAwareAutoscaler;
 
@@ -276,8 +278,12 @@ impl Preflight {
         }]);
         add(load::requests(spec, &pods));
         match &spec.load.source {
-            Source::Scrape(scrape) if ready > 0 => add(self.page(key, spec, scrape, &pods).await),
-            Source::Scrape(_) => {}
+            Source::Scrape(scrape) => {
+                let access = self.credentials(key, scrape, add).await;
+                if ready > 0 {
+                    add(self.page(key, spec, scrape, &pods, access).await);
+                }
+            }
             Source::Prometheus(wanted) => {
                 add(vec![self.server(key, spec, (&wanted.reference, wanted.window), pods.ready()).await]);
             }
@@ -325,44 +331,12 @@ impl Preflight {
             ("autoscaling", "horizontalpodautoscalers", "patch"),
             ("autoscaling.plimsoll.dev", "loadawareautoscalers/status", "patch"),
         ];
-        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
         let mut lacking = Vec::new();
         for (group, resource, verb) in wanted {
-            let (resource, subresource) = match resource.split_once('/') {
-                Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-                None => (resource, None),
-            };
-            let attributes = ResourceAttributes {
-                group: Some(group.to_owned()),
-                resource: Some(resource.to_owned()),
-                subresource: subresource.clone(),
-                verb: Some(verb.to_owned()),
-                namespace: Some(key.namespace.clone()),
-                ..ResourceAttributes::default()
-            };
-            let review = SubjectAccessReview {
-                spec: SubjectAccessReviewSpec {
-                    user: Some(format!("system:serviceaccount:{}:{ADAPTER}", self.adapter)),
-                    groups: Some(vec![
-                        "system:serviceaccounts".to_owned(),
-                        format!("system:serviceaccounts:{}", self.adapter),
-                        "system:authenticated".to_owned(),
-                    ]),
-                    resource_attributes: Some(attributes),
-                    ..SubjectAccessReviewSpec::default()
-                },
-                ..SubjectAccessReview::default()
-            };
-            match reviews.create(&PostParams::default(), &review).await {
-                Ok(review) if review.status.as_ref().is_some_and(|status| status.allowed) => {}
-                Ok(_) => {
-                    let subresource = subresource.map(|name| format!("/{name}")).unwrap_or_default();
-                    lacking.push(format!("{verb} {resource}{subresource}"));
-                }
-                Err(error) => {
-                    let said = format!("you may not ask what others may: {}", told(&error));
-                    return vec![Check::unknown(WHAT, said)];
-                }
+            match self.may(key, (group, resource, verb), None).await {
+                Ok(true) => {}
+                Ok(false) => lacking.push(format!("{verb} {resource}")),
+                Err(said) => return vec![Check::unknown(WHAT, said)],
             }
         }
         let account = format!("{}/{ADAPTER}", self.adapter);
@@ -378,5 +352,82 @@ impl Preflight {
                 ),
             )
         }]
+    }
+
+    /// Whether the adapter's account may do this in the object's namespace; else why that cannot be told.
+    async fn may(
+        &self,
+        key: &ObjectKey,
+        (group, resource, verb): (&str, &str, &str),
+        name: Option<&str>,
+    ) -> Result<bool, String> {
+        let (resource, subresource) = match resource.split_once('/') {
+            Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+            None => (resource, None),
+        };
+        let attributes = ResourceAttributes {
+            group: Some(group.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource,
+            verb: Some(verb.to_owned()),
+            namespace: Some(key.namespace.clone()),
+            name: name.map(str::to_owned),
+            ..ResourceAttributes::default()
+        };
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: Some(format!("system:serviceaccount:{}:{ADAPTER}", self.adapter)),
+                groups: Some(vec![
+                    "system:serviceaccounts".to_owned(),
+                    format!("system:serviceaccounts:{}", self.adapter),
+                    "system:authenticated".to_owned(),
+                ]),
+                resource_attributes: Some(attributes),
+                ..SubjectAccessReviewSpec::default()
+            },
+            ..SubjectAccessReview::default()
+        };
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        match reviews.create(&PostParams::default(), &review).await {
+            Ok(review) => Ok(review.status.is_some_and(|status| status.allowed)),
+            Err(error) => Err(format!("you may not ask what others may: {}", told(&error))),
+        }
+    }
+
+    /// What the pods ask for: whether the adapter may read it, and what it is, as far as it can be read from here.
+    async fn credentials(
+        &self,
+        key: &ObjectKey,
+        scrape: &Scrape,
+        add: &mut impl FnMut(Vec<Check>),
+    ) -> Access {
+        const WHAT: &str = "credentials";
+        for (kind, KeyRef { name, .. }) in credentials::needed(scrape) {
+            let (namespace, adapter) = (key.namespace.clone(), self.adapter.clone());
+            add(vec![match self.may(key, ("", kind.resource(), "get"), Some(name)).await {
+                Ok(true) => Check::right(WHAT, format!("the adapter may read the {kind} {name}")),
+                Ok(false) => {
+                    let trouble = Trouble::Forbidden { kind, name: name.clone(), namespace, adapter };
+                    Check::wrong(WHAT, trouble.to_string())
+                }
+                Err(said) => Check::unknown(WHAT, said),
+            }]);
+        }
+        let asker = Asker { client: &self.client, namespace: &key.namespace, adapter: &self.adapter };
+        match credentials::read(asker, scrape).await {
+            Ok(access) => access,
+            Err(trouble @ (Trouble::Missing(_) | Trouble::Unusable { .. })) => {
+                add(vec![Check::wrong(WHAT, trouble.to_string())]);
+                Access::Unknown
+            }
+            Err(Trouble::Forbidden { kind, name, .. }) => {
+                add(vec![Check::unknown(WHAT, format!("you may not read the {kind} {name} yourself"))]);
+                Access::Unknown
+            }
+            Err(trouble @ Trouble::Untold(_)) => {
+                add(vec![Check::unknown(WHAT, trouble.to_string())]);
+                Access::Unknown
+            }
+        }
     }
 }
