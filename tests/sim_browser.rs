@@ -48,6 +48,8 @@ fn main() -> ExitCode {
             Trial::test("a forecast's page in dark", || in_theme("dark", "rgb(228, 231, 234)")),
             Trial::test("a frontier's page in light", || frontier("light")),
             Trial::test("a frontier's page in dark", || frontier("dark")),
+            Trial::test("a report in light", || report("light")),
+            Trial::test("a report in dark", || report("dark")),
         ]
     } else {
         let name = "pages in a browser (ignored: there is no chromium on the PATH)";
@@ -107,6 +109,63 @@ fn frontier(theme: &str) -> Result<(), Failed> {
     check(probe.pointer("/drawn/0/0").and_then(Value::as_u64) > Some(3), &probe)
 }
 
+/// Its numbers are those of the JSON, its charts are drawn, and another policy can be chosen.
+fn report(theme: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    write_days(folder.path(), 12_000)?;
+    let asked = [
+        "report",
+        "--trace",
+        "days.rate.csv",
+        "--trace",
+        "builtin:shop",
+        "--policy",
+        "hpa-cpu",
+        "--policy",
+        "plimsoll",
+        "--points",
+        "2",
+        "--price",
+        "0.5",
+        "--html",
+        "page.html",
+        "--json",
+        "-",
+    ];
+    let out =
+        Command::new(env!("CARGO_BIN_EXE_plimsoll-sim")).args(asked).current_dir(folder.path()).output()?;
+    check(out.status.success(), &out)?;
+    let found: Value = serde_json::from_slice(&out.stdout)?;
+    let page = std::fs::read_to_string(folder.path().join("page.html"))?;
+    let themed = page.replacen("<html ", &format!("<html data-theme=\"{theme}\" "), 1);
+    std::fs::write(folder.path().join("page.html"), themed.replacen("</head>", PROBE, 1))?;
+    let dom = dom(folder.path())?;
+    let probe = between(&dom, "data-probe=\"", "\"").ok_or_else(|| format!("no probe in {dom}"))?;
+    let probe: Value = serde_json::from_str(&probe.replace("&quot;", "\""))?;
+    check(probe["errors"] == Value::Array(vec![]), &probe)?;
+    // Of each trace load and replicas, and of the days their cost; Plimsoll's line is in all of them.
+    let drawn = probe["drawn"][0].as_array().ok_or("no canvases")?;
+    let with_own = drawn.iter().filter(|pixels| pixels.as_u64() > Some(30)).count();
+    check(with_own >= 3, &probe)?;
+    for (t, trace) in found["traces"].as_array().ok_or("no traces")?.iter().enumerate() {
+        for (p, policy) in trace["policies"].as_array().ok_or("no policies")?.iter().enumerate() {
+            let shown = |what: &str| -> Option<f64> {
+                let tag = between(&dom, &format!("<data id=\"t{t}-p{p}-{what}\" value=\""), "\"")?;
+                tag.parse().ok()
+            };
+            for what in ["pod_hours", "short_minutes", "shortage_ratio", "most_replicas", "latency_p99_s"] {
+                check(shown(what) == policy[what].as_f64(), &(t, p, what, shown(what), &policy[what]))?;
+            }
+            let (cost, hours) = (policy["cost"]["total"].as_f64(), policy["pod_hours"].as_f64());
+            check(shown("cost") == cost, &(t, p, cost))?;
+            // Seconds after the last whole minute are in the pod-hours of one engine.
+            let is_priced = cost.zip(hours).is_some_and(|(c, h)| (c - 0.5 * h).abs() < 0.01 * h);
+            check(is_priced, &(t, p, cost, hours))?;
+        }
+    }
+    Ok(())
+}
+
 fn check(holds: bool, seen: &dyn std::fmt::Debug) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(format!("{seen:?}").into()) }
 }
@@ -115,14 +174,19 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(text.split_once(start)?.1.split_once(end)?.0)
 }
 
-/// Writes a trace and the page of its forecast into the folder; the report.
-fn forecast(folder: &Path) -> Result<Value, Failed> {
+/// Writes a trace of so many minutes into the folder.
+fn write_days(folder: &Path, minutes: usize) -> Result<(), Failed> {
     let row = |i: usize| {
         let day = (i as f64 * std::f64::consts::TAU / 1440.0).sin();
         format!("{},{}\n", 60 * i, (1000.0 + 600.0 * day + 50.0 * (i as f64 * 2.4).sin()).round())
     };
-    let trace = "timestamp_s,requests\n".to_owned() + &(0..5760).map(row).collect::<String>();
-    std::fs::write(folder.join("days.rate.csv"), trace)?;
+    let trace = "timestamp_s,requests\n".to_owned() + &(0..minutes).map(row).collect::<String>();
+    Ok(std::fs::write(folder.join("days.rate.csv"), trace)?)
+}
+
+/// Writes a trace and the page of its forecast into the folder; the report.
+fn forecast(folder: &Path) -> Result<Value, Failed> {
+    write_days(folder, 5760)?;
     let asked = [
         "forecast",
         "--trace",

@@ -145,3 +145,59 @@ fn wrong_input_ends_with_2_and_says_where() {
         assert!(text(&out.stderr).contains(message), "{}", text(&out.stderr));
     }
 }
+
+const PRICES: &str = "\
+currency: EUR
+regions:
+  north: {onDemand: 1, reserved: {pods: 1, price: 0.5}, spot: {price: 0.25, share: 50%, interruptionsPerHour: 0.1}}
+  south: {onDemand: 2}
+";
+
+#[test]
+fn a_report_bills_by_the_prices_of_a_region() {
+    let (folder, prices) = trace("prices.yaml", PRICES);
+    let html = folder.path().join("report.html");
+    let asked =
+        [&["--prices", &prices, "--points", "0", "--html", html.to_str().unwrap()], &SHORT[..]].concat();
+    let of = |region: &str| {
+        json(&sim("report", "2", &[&asked[..], &["--region", region, "--json", "-"]].concat()))
+    };
+    let (north, south) = (of("north"), of("south"));
+    assert_eq!(
+        (&north["schema"], &north["traces"][0]["frontiers"]),
+        (&Value::from(1), &Value::Array(vec![]))
+    );
+    let cost =
+        |report: &Value, what: &str| report["traces"][0]["policies"][0]["cost"][what].as_f64().unwrap();
+    let minutes = north["traces"][0]["policies"][0]["minutes"].as_f64().unwrap();
+    // One of two or more pods is reserved all the time; of the others half are on spot.
+    assert!((cost(&north, "reserved") - 0.5 * minutes / 60.0).abs() < 1e-9);
+    assert!((cost(&north, "spot") - 0.25 * cost(&north, "on_demand")).abs() < 1e-9);
+    let pods = cost(&south, "total") / 2.0;
+    let paid = minutes / 60.0 + 2.0 * cost(&north, "on_demand");
+    assert!((pods - paid).abs() < 1e-9, "{pods} {paid}");
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(
+        page.contains("hpa-cpu") && page.contains("Load and replicas") && !page.contains("At equal shortage")
+    );
+}
+
+#[test]
+fn prices_and_pages_that_cannot_be_had_are_told() {
+    let (folder, prices) = trace("prices.yaml", PRICES);
+    let html = folder.path().join("report.html");
+    let refused = |more: &[&str], expected: &str| {
+        let asked = [&["--points", "0", "--html", html.to_str().unwrap()], &SHORT[..], more].concat();
+        let out = sim("report", "2", &asked);
+        let said = text(&out.stderr);
+        assert!(out.status.code() == Some(2) && said.contains(expected), "{more:?}: {said}");
+    };
+    refused(&["--prices", &prices], "give --region, one of north, south");
+    refused(&["--prices", &prices, "--region", "west"], "one of north, south was expected");
+    refused(&["--prices", "nowhere.yaml"], "nowhere.yaml: ");
+    refused(&["--price=-1"], "--price: ");
+    let (_other, wrong) = trace("wrong.yaml", "regions: {north: {onDemand: 1, onDemend: 2}}");
+    refused(&["--prices", &wrong], "onDemend");
+    let out = sim("report", "2", &["--html", "/nowhere/at/all.html", "--points", "0", "--policy", "fixed"]);
+    assert!(out.status.code() == Some(2) && text(&out.stderr).contains("--html /nowhere/at/all.html"));
+}

@@ -11,6 +11,7 @@
 //! policy   who decides how many pods there should be
 //! replay   one trace, all policies in lockstep, one report
 //! contest  policies on traces by either engine, and what each pays at equal shortage
+//! cost     what pods cost by a price list, day by day
 //! ```
 //!
 //! For months of load there is a second engine, in which load is a number a step: `fluid`, driven by a `series`. `backtest` holds the forecaster's
@@ -24,6 +25,7 @@ pub mod backtest;
 pub mod cli;
 pub mod cluster;
 pub mod contest;
+pub mod cost;
 pub mod costs;
 pub mod fluid;
 pub mod history;

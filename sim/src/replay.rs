@@ -9,6 +9,7 @@ use plimsoll::units::{Span, Time};
 use rand::RngExt;
 
 use crate::cluster::{Cluster, Completion, Request};
+use crate::fluid::Step;
 use crate::history::History;
 use crate::measure::{Delayed, MetricsServer, Scraper, list};
 use crate::policy::{self, Basis, Policy, Seen};
@@ -98,7 +99,20 @@ impl Prepared {
     pub fn run(
         &self,
         policies: &[String],
+        progress: impl FnMut(Progress),
+    ) -> Result<Vec<Score>, ReplayError> {
+        self.run_seen(policies, progress, |_, _| ())
+    }
+
+    /// The same; `each` is told how every minute of each policy went, by the policy's place.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_seen(
+        &self,
+        policies: &[String],
         mut progress: impl FnMut(Progress),
+        mut each: impl FnMut(usize, &Step),
     ) -> Result<Vec<Score>, ReplayError> {
         let Self { trace, scenario, profile, history } = self;
         let basis = Basis::new(profile, &history.weights, scenario, START);
@@ -114,9 +128,11 @@ impl Prepared {
             chunk.clear();
             arrivals.take_until(now - START, &mut chunk)?;
             work += chunk.iter().map(|request| request.cpu.as_secs_f64()).sum::<f64>();
-            for run in &mut runs {
+            for (place, run) in runs.iter_mut().enumerate() {
                 run.advance(now, &chunk);
-                run.tick(now, tick, work, scenario);
+                if let Some(step) = run.tick(now, tick, work, scenario) {
+                    each(place, &step);
+                }
             }
             if tick == Tick::Minute {
                 work = 0.0;
@@ -223,15 +239,19 @@ impl<'a> Run<'a> {
         self.cluster.advance_with(now, |completion: &Completion| tally.completed(completion));
     }
 
-    fn tick(&mut self, now: Time, tick: Tick, work: f64, scenario: &Scenario) {
+    /// At the end of a minute, how it went.
+    fn tick(&mut self, now: Time, tick: Tick, work: f64, scenario: &Scenario) -> Option<Step> {
         let readable = now + scenario.timing.delay;
         match tick {
-            Tick::Minute => self.tally.minute(work, &self.cluster.totals(), scenario.cluster.usable()),
+            Tick::Minute => {
+                return Some(self.tally.minute(work, &self.cluster.totals(), scenario.cluster.usable()));
+            }
             Tick::Scrape | Tick::MetricsServer | Tick::Sync if !self.policy.looks() => {}
             Tick::Scrape => self.samples.put(readable, self.scraper.round(&self.cluster)),
             Tick::MetricsServer => self.usages.put(readable, self.metrics_server.round(&self.cluster)),
             Tick::Sync => self.reconcile(now),
         }
+        None
     }
 
     fn reconcile(&mut self, now: Time) {

@@ -127,21 +127,23 @@ impl Tally {
     }
 
     /// A minute is over, in which `arrived` core-seconds of work arrived. A pod can do `usable` of it.
-    pub(crate) fn minute(&mut self, arrived: f64, totals: &Totals, usable: Cores) {
+    pub(crate) fn minute(&mut self, arrived: f64, totals: &Totals, usable: Cores) -> Step {
         let (paid, ready) = (totals.pod_seconds - self.before.0, totals.ready_pod_seconds - self.before.1);
         self.short_minutes += u64::from(arrived > ready * usable.get());
         let minute = MINUTE.as_secs_f64();
-        self.scores.add(&Step {
+        let step = Step {
             index: usize::try_from(self.minutes).unwrap_or(usize::MAX),
             load: arrived,
             capacity: usable.get() * minute,
             paid: paid / minute,
             ready: ready / minute,
             changed: f64::from(self.changed),
-        });
+        };
+        self.scores.add(&step);
         self.minutes += 1;
         self.before = (totals.pod_seconds, totals.ready_pod_seconds);
         self.changed = 0;
+        step
     }
 
     pub(crate) fn scaled(&mut self, before: u32, after: u32) {

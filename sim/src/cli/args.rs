@@ -13,6 +13,7 @@ use super::closed_loop::{self, Loop};
 use super::compare::{self, Compare};
 use super::forecast::{self, Forecast};
 use super::frontier::{self, Frontier};
+use super::report::{self, Report};
 
 /// What autoscaling policies would have cost, and broken.
 #[derive(Debug, Parser)]
@@ -33,6 +34,9 @@ pub(super) enum Command {
     /// Sweep each policy's knob, and compare what policies pay at equal shortage
     #[command(after_long_help = frontier::HELP)]
     Frontier(Frontier),
+    /// Compare policies on traces on one page, with charts, frontiers and, by a price list, costs
+    #[command(after_long_help = report::HELP)]
+    Report(Report),
     /// Learn what requests of each duration cost from recorded samples
     #[command(after_long_help = SAMPLES)]
     Fit(Fit),

@@ -76,7 +76,7 @@ const HEADER: [&str; 14] = [
     "scalings",
 ];
 
-fn render(fields: &[Field], entries: &[Entry]) -> String {
+pub(super) fn render(fields: &[Field], entries: &[Entry]) -> String {
     let policies = entries.len() / fields.len().max(1);
     let tables: Vec<String> = fields
         .iter()

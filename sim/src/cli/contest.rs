@@ -79,12 +79,20 @@ impl Contest {
 
 /// Runs each policy on its field; what came of it, in the order given. On how many threads changes nothing but the time.
 pub(super) fn run(jobs: &[(&Field, &str)]) -> Result<Vec<Entry>, ReplayError> {
+    run_by(jobs, Field::run)
+}
+
+/// The same with what `how` gives.
+pub(super) fn run_by<T: Send>(
+    jobs: &[(&Field, &str)],
+    how: impl Fn(&Field, &str) -> Result<T, ReplayError> + Sync,
+) -> Result<Vec<T>, ReplayError> {
     let bar =
         if io::stderr().is_terminal() { ProgressBar::new(jobs.len() as u64) } else { ProgressBar::hidden() };
     bar.set_style(style("{wide_bar} {pos} of {len} runs, {eta} left"));
     bar.tick();
     let entries = jobs.par_iter().map(|(field, policy)| {
-        let entry = field.run(policy);
+        let entry = how(field, policy);
         bar.inc(1);
         entry
     });

@@ -12,6 +12,8 @@ mod costs;
 mod forecast;
 mod frontier;
 mod output;
+mod priced;
+mod report;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
@@ -31,6 +33,7 @@ use crate::scenario::ReplayError;
 use crate::trace::{Trace, TraceError};
 use args::{Args, Command, Run, WrongSeries};
 use output::{Output, Unwritable};
+use priced::WrongPrices;
 
 /// Events, in all passes over the trace, from which a bar shows how far it is: a few seconds.
 const LONG: u64 = 5_000_000;
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
                 || error.is::<WrongSeries>()
                 || error.is::<FluidError>()
                 || error.is::<BacktestError>()
+                || error.is::<WrongPrices>()
                 || error.is::<Unwritable>();
             ExitCode::from(if wrong_input { 2 } else { 1 })
         }
@@ -85,6 +89,7 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Forecast(args) => forecast::execute(args),
         Command::Compare(args) => compare::execute(args),
         Command::Frontier(args) => frontier::execute(args),
+        Command::Report(args) => report::execute(args),
     }
 }
 

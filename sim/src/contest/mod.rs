@@ -13,7 +13,7 @@ pub use sweep::settings;
 
 use plimsoll::units::Span;
 
-use crate::fluid::Workload;
+use crate::fluid::{Step, Workload};
 use crate::profile::Profile;
 use crate::replay::Prepared;
 use crate::scenario::{ReplayError, Scenario};
@@ -176,9 +176,18 @@ impl Field {
     /// # Errors
     /// When there is no such policy, or the trace has become wrong.
     pub fn run(&self, policy: &str) -> Result<Entry, ReplayError> {
+        self.run_seen(policy, |_| ())
+    }
+
+    /// The same; `each` is told how every minute that is scored went. A minute's index counts from the beginning of the run, warm-up included.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_seen(&self, policy: &str, mut each: impl FnMut(&Step)) -> Result<Entry, ReplayError> {
         match &self.ready {
             Ready::Event(prepared) => {
-                let scores = prepared.run(&[policy.to_owned()], |_| ())?;
+                let policies = [policy.to_owned()];
+                let scores = prepared.run_seen(&policies, |_| (), |_, step| each(step))?;
                 let score = scores.into_iter().next();
                 score.map(|score| Entry::of_event(self, score)).ok_or_else(|| ReplayError::Setting {
                     setting: "policy",
@@ -187,7 +196,8 @@ impl Field {
                 })
             }
             Ready::Fluid(workload) => {
-                Ok(Entry::of_fluid(self, policy, workload.run(policy, &self.scenario, self.warm_up)?))
+                let outcome = workload.run_seen(policy, &self.scenario, self.warm_up, each)?;
+                Ok(Entry::of_fluid(self, policy, outcome))
             }
         }
     }

@@ -137,10 +137,24 @@ impl Workload {
     /// # Errors
     /// When there is no such policy, or it cannot be set like that.
     pub fn run(&self, text: &str, scenario: &Scenario, warm_up: Span) -> Result<Outcome, ReplayError> {
+        self.run_seen(text, scenario, warm_up, |_| ())
+    }
+
+    /// The same; `each` is told how every minute that is scored went.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_seen(
+        &self,
+        text: &str,
+        scenario: &Scenario,
+        warm_up: Span,
+        each: impl FnMut(&Step),
+    ) -> Result<Outcome, ReplayError> {
         let basis = Basis::new(&self.profile, &self.mix.weights, scenario, START);
         let policy = policy::build(text, &basis)?;
         let skipped = usize::try_from(warm_up.as_nanos() / MINUTE.as_nanos()).unwrap_or(0);
-        Ok(Running::new(self, policy, basis.usual_pods(), scenario).finish(skipped))
+        Ok(Running::new(self, policy, basis.usual_pods(), scenario).finish(skipped, each))
     }
 }
 
@@ -191,7 +205,7 @@ impl<'a> Running<'a> {
     }
 
     /// Scores all minutes but the first ones that are skipped.
-    fn finish(mut self, skipped: usize) -> Outcome {
+    fn finish(mut self, skipped: usize, mut each: impl FnMut(&Step)) -> Outcome {
         let minute = MINUTE.as_secs_f64();
         let capacity = self.scenario.cluster.usable().get() * minute;
         let mut tally = Tally::default();
@@ -209,6 +223,7 @@ impl<'a> Running<'a> {
             let step = Step { index, load, capacity, paid: paid / minute, ready: ready / minute, changed };
             if index >= skipped {
                 tally.add(&step);
+                each(&step);
                 self.outcome.pod_hours += paid / 3600.0;
             } else {
                 tally.before(&step);

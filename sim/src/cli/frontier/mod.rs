@@ -1,6 +1,6 @@
 //! `frontier`: each policy at many settings of its knob, and what it pays at equal shortage.
 
-mod page;
+pub(super) mod page;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -11,6 +11,7 @@ use super::contest::{Contest, heading, run};
 use super::output::{Output, Target};
 use crate::contest::frontier::{Cost, Frontier as Curve, Point, Shortage};
 use crate::contest::{Entry, Field, settings};
+use crate::scenario::ReplayError;
 
 pub(super) const HELP: &str = "\
 The first of these knobs that a policy does not have set is swept:
@@ -42,7 +43,7 @@ pub(super) struct Frontier {
 
 /// All frontiers, trace by trace.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct Frontiers {
     /// 1. It changes when a field changes its meaning or goes.
     schema: u32,
     /// What policies are compared at, 0 to 1.
@@ -68,7 +69,7 @@ pub(super) fn execute(asked: &Frontier) -> anyhow::Result<()> {
     let fields = asked.contest.fields()?;
     let shortages: Vec<f64> = asked.shortage.iter().map(|share| share.as_fraction()).collect();
     let curves = sweep(&fields, &policies, usize::from(asked.points), &shortages)?;
-    let report = Report { schema: 1, shortages, curves };
+    let report = Frontiers { schema: 1, shortages, curves };
     if let Some(html) = html {
         html.fill(&page::render(&fields, &report, policies.len())?)?;
     }
@@ -76,12 +77,12 @@ pub(super) fn execute(asked: &Frontier) -> anyhow::Result<()> {
 }
 
 /// Runs all points of all policies on all fields at once.
-fn sweep(
+pub(super) fn sweep(
     fields: &[Field],
     policies: &[String],
     points: usize,
     shortages: &[f64],
-) -> anyhow::Result<Vec<Swept>> {
+) -> Result<Vec<Swept>, ReplayError> {
     let mut planned = Vec::new();
     for field in fields {
         for policy in policies {
@@ -134,7 +135,7 @@ fn is_seen(curves: &[Swept]) -> bool {
     curves.iter().any(|swept| swept.curve.points.iter().any(|point| point.entry.failed_percent.is_some()))
 }
 
-fn render(fields: &[Field], report: &Report, policies: usize) -> String {
+fn render(fields: &[Field], report: &Frontiers, policies: usize) -> String {
     let tables: Vec<String> = fields
         .iter()
         .zip(report.curves.chunks(policies.max(1)))
@@ -145,7 +146,7 @@ fn render(fields: &[Field], report: &Report, policies: usize) -> String {
     format!("{}{LEGEND}", tables.concat())
 }
 
-fn table(report: &Report, curves: &[Swept]) -> String {
+fn table(report: &Frontiers, curves: &[Swept]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     let seen = is_seen(curves);

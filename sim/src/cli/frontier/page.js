@@ -6,7 +6,7 @@
     return policy.startsWith("clairvoyant") ? { colour: "middle", width: 1.5, dash: [5, 3] } : { colour: "load", width: 1 };
   };
   for (const figure of document.querySelectorAll("figure[data-field]")) {
-    const drawn = data[+figure.dataset.field][+figure.dataset.chart];
+    const drawn = data.frontiers[+figure.dataset.field][+figure.dataset.chart];
     // Others first, so that the lines that matter lie on top.
     const rank = line => line.policy.startsWith("plimsoll") ? 2 : line.policy.startsWith("clairvoyant") ? 1 : 0;
     const lines = [...drawn.lines].sort((a, b) => rank(a) - rank(b));

@@ -6,11 +6,12 @@ use std::path::Path;
 use plimsoll_page::{Page, escape};
 use serde::Serialize;
 
-use super::{Report, Swept, is_seen, knob, percent, pods};
+use super::{Frontiers, Swept, is_seen, knob, percent, pods};
 use crate::cli::contest::heading;
 use crate::contest::Field;
 use crate::contest::frontier::Shortage;
 
+/// Draws what [`charts`] gives, which it finds in the page's data under `frontiers`.
 const SCRIPT: &str = include_str!("page.js");
 
 /// Shortage above which nothing is drawn: nobody wants to be there, and the part that matters would be small.
@@ -18,7 +19,7 @@ const MOST_DRAWN: f64 = 0.1;
 
 /// One chart.
 #[derive(Debug, Serialize)]
-struct Drawn<'a> {
+pub(in super::super) struct Drawn<'a> {
     lines: Vec<Line<'a>>,
 }
 
@@ -32,7 +33,7 @@ struct Line<'a> {
 }
 
 /// The page; `policies` curves belong to each field.
-pub(super) fn render(fields: &[Field], report: &Report, policies: usize) -> serde_json::Result<String> {
+pub(super) fn render(fields: &[Field], report: &Frontiers, policies: usize) -> serde_json::Result<String> {
     let of_field = || fields.iter().zip(report.curves.chunks(policies.max(1)));
     let charts: Vec<[Option<Drawn<'_>>; 2]> = of_field().map(|(_, curves)| charts(curves)).collect();
     let sections: String =
@@ -42,12 +43,12 @@ pub(super) fn render(fields: &[Field], report: &Report, policies: usize) -> serd
         "<header>\n<h1>{title}</h1>\n<p class=\"soft\">Each policy at many settings of its knob. A line is what it can reach: left is cheaper, lower is better. \
          Settings that cost more than another that is short no more often are left out.</p>\n</header>\n{sections}\n{NOSCRIPT}\n{FOOTER}"
     );
-    let data = serde_json::to_string(&charts)?;
+    let data = serde_json::to_string(&serde_json::json!({ "frontiers": charts }))?;
     Ok(Page { title, body: &body, data: &data, script: SCRIPT, is_live: false }.to_string())
 }
 
 /// By short time, and by failed requests where they were seen.
-fn charts(curves: &[Swept]) -> [Option<Drawn<'_>>; 2] {
+pub(in super::super) fn charts(curves: &[Swept]) -> [Option<Drawn<'_>>; 2] {
     let drawn = |shortage: Shortage| Drawn {
         lines: curves
             .iter()
@@ -70,20 +71,24 @@ fn line(swept: &Swept, shortage: Shortage) -> Line<'_> {
     }
 }
 
-fn section(number: usize, field: &Field, report: &Report, curves: &[Swept]) -> String {
+fn section(number: usize, field: &Field, report: &Frontiers, curves: &[Swept]) -> String {
     // Where the file lay is of no interest to those whom the page is passed on to.
     let path = field.name();
     let name = Path::new(path).file_name().map_or_else(|| path.into(), OsStr::to_string_lossy);
     let said = heading(field).replacen(path, &name, 1);
-    let seen = is_seen(curves);
-    let failed = if seen { figure(number, 1, "requests late, rejected or lost") } else { String::new() };
     format!(
-        "<h2>{}</h2>\n<p class=\"soft\">{}</p>\n{}{failed}{}",
+        "<h2>{}</h2>\n<p class=\"soft\">{}</p>\n{}",
         escape(&name),
         escape(&said),
-        figure(number, 0, "minutes that are short"),
-        table(report, curves, seen),
+        figures(number, &report.shortages, curves)
     )
+}
+
+/// The charts of one trace, and the table of their numbers.
+pub(in super::super) fn figures(number: usize, shortages: &[f64], curves: &[Swept]) -> String {
+    let seen = is_seen(curves);
+    let failed = if seen { figure(number, 1, "requests late, rejected or lost") } else { String::new() };
+    format!("{}{failed}{}", figure(number, 0, "minutes that are short"), table(shortages, curves, seen))
 }
 
 fn figure(number: usize, chart: usize, what: &str) -> String {
@@ -96,12 +101,12 @@ fn figure(number: usize, chart: usize, what: &str) -> String {
     )
 }
 
-fn table(report: &Report, curves: &[Swept], seen: bool) -> String {
+fn table(shortages: &[f64], curves: &[Swept], seen: bool) -> String {
     let head = |what: &str| -> String {
         let of = |share: &f64| {
             format!("<th scope=\"col\">{} {what}</th><th scope=\"col\">knob</th>", percent(*share))
         };
-        report.shortages.iter().map(of).collect()
+        shortages.iter().map(of).collect()
     };
     let failed = if seen { head("failed") } else { String::new() };
     let rows: String = curves
