@@ -31,7 +31,8 @@ const OF_OTHERS: [&str; 3] = ["Certificate", "PrometheusRule", "ServiceMonitor"]
 
 /// Values that people give, each a way of its own through the templates.
 const COMBINATIONS: [&[&str]; 6] = [
-    &["--set=watchNamespace=default,replicas=1,stateClaim=learned"],
+    // Values that an older release was given lack what is new.
+    &["--set=watchNamespace=default,replicas=1,stateClaim=learned,prometheusSecrets=null"],
     &[
         "--set=certificate.from=CertManager,certificate.issuerRef.name=internal,serviceMonitor.enabled=true",
         "--set=prometheusRule.enabled=true,dashboards.enabled=true",
@@ -52,12 +53,13 @@ const COMBINATIONS: [&[&str]; 6] = [
 ];
 
 /// Values that make no sense, and what is said of them.
-const REFUSED: [(&str, &str); 8] = [
+const REFUSED: [(&str, &str); 9] = [
     ("--set=image.repository=", "image.repository must be given"),
     ("--set=certificate.from=CertManager", "name"),
     ("--set=certificate.from=Secret,certificate.secretName=tls", "caBundle"),
     ("--set=prometheus.main=https://me@prometheus", "pattern"),
     ("--set=prometheusSecrets.main.token=token", "secretName"),
+    ("--set=prometheusSecrets.main.secretName=main", "prometheusSecrets"),
     ("--set=extraScaleTargets[0].apiGroups={apps},extraScaleTargets[0].resources={deployments}", "pattern"),
     ("--set=apiPort=443", "apiPort"),
     ("--set=replica=3", "replica"),

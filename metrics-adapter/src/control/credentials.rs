@@ -4,18 +4,23 @@
 //! write an object could have every Secret of the namespace shown to pods of theirs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
 use kube::api::Api;
 use plimsoll::spec::{Authorization, CaBundle, KeyRef, Scrape, TlsConfig};
 use plimsoll::units::{Span, Time};
+use tokio::time::timeout;
 
 use super::target::told;
 use crate::collect::{Access, Credentials, CredentialsError, Trust};
 
 /// Time between two looks at what is known: as long may what was withdrawn still be shown.
 const LOOK_AGAIN: Span = Span::from_secs(60);
+
+/// Longest time for reading what a scrape takes: nothing else of an object waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why it is not known what it takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,9 +30,9 @@ pub(super) enum Trouble {
     Missing(String),
     /// The adapter may not read it.
     #[error(
-        "the adapter may not read the {kind} {name}. To grant it: kubectl -n {namespace} create role plimsoll-reads-{name} --verb=get \
-         --resource={resource} --resource-name={name}; kubectl -n {namespace} create rolebinding plimsoll-reads-{name} \
-         --role=plimsoll-reads-{name} --serviceaccount={adapter}:plimsoll-adapter",
+        "the adapter may not read the {kind} {name}. To grant it: kubectl -n {namespace} create role plimsoll-{resource}-{name} --verb=get \
+         --resource={resource} --resource-name={name}; kubectl -n {namespace} create rolebinding plimsoll-{resource}-{name} \
+         --role=plimsoll-{resource}-{name} --serviceaccount={adapter}:plimsoll-adapter",
         resource = .kind.resource()
     )]
     Forbidden {
@@ -118,9 +123,9 @@ pub(super) struct ScrapeAccess {
 }
 
 impl ScrapeAccess {
-    /// How the pods let the adapter in.
-    pub(super) fn access(&self) -> Access {
-        self.access.clone()
+    /// How pods that are read so let the adapter in.
+    pub(super) fn access(&self, scrape: &Scrape) -> Access {
+        if self.of.as_ref() == Some(scrape) { self.access.clone() } else { Access::Unknown }
     }
 
     /// Why it is not known how.
@@ -194,6 +199,11 @@ fn credentials(scrape: &Scrape, material: &Material) -> Result<Credentials, Trou
 
 impl Asker<'_> {
     async fn read(self, scrape: &Scrape) -> Result<Material, Trouble> {
+        let untold = || Trouble::Untold("the API server does not tell what pods ask for".to_owned());
+        timeout(PATIENCE, self.unlimited(scrape)).await.unwrap_or_else(|_| Err(untold()))
+    }
+
+    async fn unlimited(self, scrape: &Scrape) -> Result<Material, Trouble> {
         let authorities = match scrape.tls_config.as_ref().map(|tls| &tls.ca) {
             None => None,
             Some(CaBundle::Secret(key)) => Some(self.secret(key).await?),

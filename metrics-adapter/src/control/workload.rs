@@ -202,11 +202,14 @@ impl Workload {
 
     /// Looks at everything once, and acts.
     async fn round(&mut self, object: &LoadAwareAutoscaler) -> Result<(), JoinError> {
+        let spec = &object.spec.0;
+        let now = self.context.clock.now();
         if object.metadata.deletion_timestamp.is_some() {
-            // What it leaves is seen to when it is gone.
+            // What it leaves is seen to when it is gone; what is not granted any more is not used until then.
+            self.look_at_credentials(spec, now).await;
+            self.feed(None);
             return Ok(());
         }
-        let spec = &object.spec.0;
         let made = spec.check().map_err(|error| error.to_string());
         let made = made.and_then(|checked| Ok((source(spec, &self.context.servers)?, checked)));
         let (source, checked) = match made {
@@ -218,10 +221,10 @@ impl Workload {
             }
         };
         let scale = self.look_at_scale(spec).await;
+        self.look_at_credentials(spec, self.context.clock.now()).await;
         let is_other = self.keep_engine(spec, checked, source).await?;
         let is_paused = is_paused(object);
         let now = self.context.clock.now();
-        self.look_at_credentials(spec, now).await;
         let current = scale.as_ref().ok().map(|(_, scale)| scale.spec);
         self.feed(current);
         if let Some(running) = &mut self.running {
@@ -386,7 +389,12 @@ impl Workload {
 
     /// Tells the engine of the pods, and of the replicas if they are known anew.
     fn feed(&self, replicas: Option<u32>) {
-        let (Some(running), Some(pods)) = (&self.running, &self.pods.pods) else { return };
+        let Some(running) = &self.running else { return };
+        if let Feed::Pages(targets, scrape) = &running.feed {
+            let access = self.scrape_access.access(scrape);
+            targets.send_modify(|targets| targets.access = access);
+        }
+        let Some(pods) = &self.pods.pods else { return };
         match &running.feed {
             Feed::Pages(targets, scrape) => targets.send_modify(|targets| {
                 *targets = Targets {
@@ -395,7 +403,7 @@ impl Workload {
                     replicas: replicas.or(targets.replicas),
                     updating: pods.are_updating(),
                     cpu: pods.cpu(),
-                    access: self.scrape_access.access(),
+                    access: targets.access.clone(),
                 };
             }),
             Feed::Server(queried) => queried.send_modify(|queried| {

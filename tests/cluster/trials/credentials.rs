@@ -88,7 +88,7 @@ fn granted(program: &Path) -> Result<(), Failed> {
 
         // A right that is withdrawn is not used on: replicas stay.
         let bindings: Api<RoleBinding> = Api::namespaced(scene.client.clone(), SHOP);
-        bindings.delete("plimsoll-reads-checkout-metrics", &DeleteParams::default()).await.unwrap();
+        bindings.delete("plimsoll-secrets-checkout-metrics", &DeleteParams::default()).await.unwrap();
         said(scene, "may not read the Secret checkout-metrics").await;
         // What was being read at that moment may come to its end.
         scene.pass_intervals(2, async || {}).await;
@@ -102,6 +102,10 @@ fn granted(program: &Path) -> Result<(), Failed> {
         scene.apply(&reading("database")).await;
         said(scene, "may not read the Secret database").await;
         scene.pass_intervals(2, async || {}).await;
+        // Nor in the name of a person who may read them, and asks what is wrong.
+        let (_, asked) = ask(scene, &["preflight", NAME]);
+        assert!(asked.contains("may not read the Secret database"), "{asked}");
+        assert!(check(&asked, "metrics page").starts_with("? "), "{asked}");
         let seen = scene.load.shown();
         assert_eq!(seen.len(), shown);
         assert!(
@@ -135,7 +139,7 @@ async fn said(scene: &Scene, text: &str) {
 
 /// What the condition's message tells people to do.
 async fn grant(scene: &Scene, resource: &str, name: &str) {
-    let role = format!("plimsoll-reads-{name}");
+    let role = format!("plimsoll-{resource}-{name}");
     let rules =
         json!([{"apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["get"]}]);
     let made: Role = of(json!({"metadata": {"name": role}, "rules": rules}));

@@ -41,6 +41,10 @@ impl Preflight {
             return vec![Check::wrong(WHAT, why)];
         };
         let clock = Clock::system();
+        if access == Access::Unknown {
+            let said = "is not asked for from here without the pods' credentials, or with a token in the clear: see the adapter's log";
+            return vec![Check::unknown(WHAT, said)];
+        }
         let is_open = access == Access::Open;
         let fetched = Fetcher::new(clock.clone(), PAGE_PATIENCE, access).page(&url, Format::Text).await;
         let text = match fetched.map(|page| page.content) {

@@ -11,7 +11,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt};
-use plimsoll::spec::{KeyRef, Scrape, Source, Spec};
+use plimsoll::spec::{KeyRef, Scheme, Scrape, Source, Spec};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -394,7 +394,9 @@ impl Preflight {
         }
     }
 
-    /// What the pods ask for: whether the adapter may read it, and what it is, as far as it can be read from here.
+    /// What the pods ask for: whether the adapter may read it, and if so what it is, as far as it can be read from here. Whoever asks may
+    /// often read every Secret: what the adapter was not granted is shown to nobody in their name. And from a desk nothing is shown in the
+    /// clear, to whoever has a pod's address there.
     async fn credentials(
         &self,
         key: &ObjectKey,
@@ -402,9 +404,12 @@ impl Preflight {
         add: &mut impl FnMut(Vec<Check>),
     ) -> Access {
         const WHAT: &str = "credentials";
+        let mut is_granted = true;
         for (kind, KeyRef { name, .. }) in credentials::needed(scrape) {
             let (namespace, adapter) = (key.namespace.clone(), self.adapter.clone());
-            add(vec![match self.may(key, ("", kind.resource(), "get"), Some(name)).await {
+            let may = self.may(key, ("", kind.resource(), "get"), Some(name)).await;
+            is_granted &= may == Ok(true);
+            add(vec![match may {
                 Ok(true) => Check::right(WHAT, format!("the adapter may read the {kind} {name}")),
                 Ok(false) => {
                     let trouble = Trouble::Forbidden { kind, name: name.clone(), namespace, adapter };
@@ -412,6 +417,9 @@ impl Preflight {
                 }
                 Err(said) => Check::unknown(WHAT, said),
             }]);
+        }
+        if !is_granted || (scrape.authorization.is_some() && scrape.scheme == Scheme::HTTP) {
+            return Access::Unknown;
         }
         let asker = Asker { client: &self.client, namespace: &key.namespace, adapter: &self.adapter };
         match credentials::read(asker, scrape).await {
