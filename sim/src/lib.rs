@@ -25,6 +25,8 @@ pub mod backtest;
 pub mod cli;
 pub mod cluster;
 pub mod contest;
+#[cfg(feature = "cli")]
+pub mod convert;
 pub mod cost;
 pub mod costs;
 pub mod fluid;

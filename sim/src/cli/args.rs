@@ -11,6 +11,7 @@ use crate::trace::{TraceError, TraceOptions, Window};
 use super::assumed::Assumed;
 use super::closed_loop::{self, Loop};
 use super::compare::{self, Compare};
+use super::convert::{self, Convert};
 use super::forecast::{self, Forecast};
 use super::frontier::{self, Frontier};
 use super::report::{self, Report};
@@ -37,6 +38,9 @@ pub(super) enum Command {
     /// Compare policies on traces on one page, with charts, frontiers and, by a price list, costs
     #[command(after_long_help = report::HELP)]
     Report(Report),
+    /// Make a trace of a log, of what a metrics server answers, or of a published data set
+    #[command(after_long_help = convert::HELP)]
+    Convert(Convert),
     /// Learn what requests of each duration cost from recorded samples
     #[command(after_long_help = SAMPLES)]
     Fit(Fit),

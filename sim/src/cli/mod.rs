@@ -8,6 +8,7 @@ mod assumed;
 mod closed_loop;
 mod compare;
 mod contest;
+mod convert;
 mod costs;
 mod forecast;
 mod frontier;
@@ -24,6 +25,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use plimsoll::units::Span;
 
 use crate::backtest::BacktestError;
+use crate::convert::ConvertError;
 use crate::costs::learn;
 use crate::fluid::{FluidError, compare};
 use crate::replay::{Progress, Stage, replay};
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
                 || error.is::<FluidError>()
                 || error.is::<BacktestError>()
                 || error.is::<WrongPrices>()
+                || error.is::<ConvertError>()
                 || error.is::<Unwritable>();
             ExitCode::from(if wrong_input { 2 } else { 1 })
         }
@@ -90,6 +93,7 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Compare(args) => compare::execute(args),
         Command::Frontier(args) => frontier::execute(args),
         Command::Report(args) => report::execute(args),
+        Command::Convert(args) => convert::execute(args),
     }
 }
 

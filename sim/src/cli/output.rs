@@ -35,11 +35,21 @@ impl Target {
     }
 
     /// Makes `text` what is in the file.
-    pub(super) fn fill(mut self, text: &str) -> anyhow::Result<()> {
+    pub(super) fn fill(self, text: &str) -> anyhow::Result<()> {
+        let path = self.path.clone();
+        self.fill_by(|file| file.write_all(text.as_bytes()).with_context(|| path))
+    }
+
+    /// Makes what `write` writes what is in the file.
+    pub(super) fn fill_by<T, E>(mut self, write: impl FnOnce(&mut File) -> Result<T, E>) -> anyhow::Result<T>
+    where
+        anyhow::Error: From<E>,
+    {
         // Devices and pipes have no length.
         let is_file = self.file.metadata().map(|metadata| metadata.is_file());
         let emptied = is_file.and_then(|is_file| if is_file { self.file.set_len(0) } else { Ok(()) });
-        emptied.and_then(|()| self.file.write_all(text.as_bytes())).with_context(|| self.path)
+        emptied.with_context(|| self.path)?;
+        Ok(write(&mut self.file)?)
     }
 }
 
