@@ -182,6 +182,9 @@ impl Scene {
         running.abort();
         let _ = running.await;
         drop(stopper);
+        // What it spawned ends by itself, and may hold its port until then.
+        let api = self.api;
+        self.until("its port is free", async || TcpListener::bind(api).ok().map(drop)).await;
     }
 
     /// Deletes a namespace and waits until it is gone.
@@ -233,8 +236,10 @@ impl Scene {
         let hpas = self.hpas().await;
         let replicas = self.replicas(NAME).await;
         let manager = self.plane.log("kube-controller-manager.log");
+        let has_ended = self.adapter.as_ref().is_some_and(|adapter| adapter.running.is_finished());
+        let ended = if has_ended { "the adapter has ended\n" } else { "" };
         format!(
-            "replicas {replicas}, load {}\nstatus: {}\nHPAs: {}\n{manager}",
+            "{ended}replicas {replicas}, load {}\nstatus: {}\nHPAs: {}\n{manager}",
             self.load.rate(),
             serde_json::to_string_pretty(&status).unwrap(),
             serde_json::to_string(&hpas).unwrap()
