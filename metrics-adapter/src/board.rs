@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use plimsoll::scale::Decision;
@@ -42,6 +43,8 @@ pub struct Cell {
     recent: ArcSwap<VecDeque<Arc<Decision>>>,
     findings: ArcSwap<Vec<Finding>>,
     backtest: ArcSwapOption<Backtest>,
+    /// 0 where there is none.
+    generation: AtomicI64,
 }
 
 impl Cell {
@@ -70,6 +73,16 @@ impl Cell {
     /// What holds of the object; nothing where nobody looks after it but an engine.
     pub fn findings(&self) -> Arc<Vec<Finding>> {
         self.findings.load_full()
+    }
+
+    /// Says which generation of its spec is in force.
+    pub fn is_at(&self, generation: i64) {
+        self.generation.store(generation, Ordering::Relaxed);
+    }
+
+    /// The generation of its spec that is in force; 0 where nobody counts them.
+    pub fn generation(&self) -> i64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// Says what other ways of scaling would have made of the object's past.

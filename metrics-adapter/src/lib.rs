@@ -21,6 +21,7 @@ pub mod collect;
 pub mod config;
 pub mod console;
 pub mod control;
+pub mod cost;
 pub mod demo;
 pub mod engine;
 pub mod explain;

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Parser;
 use plimsoll::units::Span;
+use plimsoll_sim::cost::PriceList;
 
 use super::servers::ServerFlags;
 use super::{cluster, print};
@@ -12,6 +14,7 @@ use crate::board::ObjectKey;
 use crate::clock::Clock;
 use crate::config::Wishes;
 use crate::control::{self, Verdict};
+use crate::cost::{self, Asked};
 use crate::explain;
 
 #[derive(Debug, Parser)]
@@ -73,6 +76,74 @@ pub(super) struct Backtest {
     /// Write JSON, one object a line.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Parser)]
+pub(super) struct Cost {
+    /// One LoadAwareAutoscaler alone.
+    name: Option<String>,
+
+    /// One namespace alone.
+    #[arg(short, long)]
+    namespace: Option<String>,
+
+    #[command(flatten)]
+    prometheus: ServerFlags,
+
+    /// Which of these servers, if there are several.
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+
+    /// How far back to look, 1d to 90d.
+    #[arg(long = "for", default_value = "28d", value_parser = a_day_or_more, value_name = "DURATION")]
+    length: Span,
+
+    /// Price of a pod-hour, the same for all.
+    #[arg(long, value_parser = price, conflicts_with = "prices", required_unless_present = "prices", value_name = "PRICE")]
+    price: Option<f64>,
+
+    /// Prices of pod-hours, reserved, on demand and on spot, by region, as plimsoll-sim report takes them.
+    #[arg(long, value_name = "FILE.yaml")]
+    prices: Option<PathBuf>,
+
+    /// Whose prices; needed where the file has several.
+    #[arg(long, value_name = "NAME", requires = "prices")]
+    region: Option<String>,
+
+    /// Write JSON.
+    #[arg(long)]
+    json: bool,
+
+    /// Write a page with charts, for a browser, to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+fn a_day_or_more(text: &str) -> Result<Span, String> {
+    let length: Option<Span> = text.parse().ok();
+    let fits = |length: &Span| (Span::from_secs(86_400)..=Span::from_secs(90 * 86_400)).contains(length);
+    length.filter(fits).ok_or_else(|| "give a duration from 1d to 90d".to_owned())
+}
+
+impl Cost {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let Self { name, namespace, prometheus, server, length, price, prices, region, json, html } = self;
+        let servers = prometheus.servers()?;
+        let endpoint = servers.one(server.as_deref())?;
+        let prices = match (price, prices) {
+            (_, Some(file)) => plimsoll_sim::cost::read(&file, region.as_deref())?,
+            (price, None) => PriceList::flat(price.unwrap_or_default()).context("--price")?,
+        };
+        let asked = Asked { length, namespace, name, prices };
+        let costs = cost::read(endpoint, &Clock::system(), &asked).await?;
+        if let Some(path) = html {
+            std::fs::write(&path, cost::page(&costs)?).with_context(|| path.display().to_string())?;
+        }
+        match json {
+            true => print(format!("{}\n", serde_json::to_string_pretty(&costs)?).as_bytes()),
+            false => print(cost::text(&costs).as_bytes()),
+        }
+    }
 }
 
 fn two_days_or_more(text: &str) -> Result<Span, String> {

@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use plimsoll::units::Span;
+use plimsoll_sim::cost::PriceFileError;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -80,6 +81,8 @@ enum Command {
     Preflight(ask::Preflight),
     /// Say what each way of scaling would have made of a workload's past, as a metrics server knows it.
     Backtest(ask::Backtest),
+    /// Say what pods have cost, by autoscaler and by the settings that were in force, as a metrics server knows it.
+    Cost(ask::Cost),
     /// Print the completion script of a shell: source <(plimsoll-adapter completion bash).
     Completion {
         /// Which shell.
@@ -275,6 +278,7 @@ impl Args {
                     Command::Explain(explain) => tolerate_broken_pipe(explain.run().await),
                     Command::Preflight(preflight) => tolerate_broken_pipe(preflight.run().await),
                     Command::Backtest(backtest) => tolerate_broken_pipe(backtest.run().await),
+                    Command::Cost(cost) => tolerate_broken_pipe(cost.run().await),
                     Command::Completion { shell } => {
                         let mut script = Vec::new();
                         clap_complete::generate(shell, &mut Args::command(), PROGRAM, &mut script);
@@ -294,8 +298,10 @@ impl Args {
                     return ExitCode::from(2);
                 }
                 eprintln!("plimsoll-adapter: {error:#}");
-                let is_wrong =
-                    error.is::<ServersError>() || error.is::<RecordError>() || error.is::<EndpointError>();
+                let is_wrong = error.is::<ServersError>()
+                    || error.is::<RecordError>()
+                    || error.is::<EndpointError>()
+                    || error.is::<PriceFileError>();
                 if is_wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
             }
         }

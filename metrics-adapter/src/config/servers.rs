@@ -41,6 +41,15 @@ pub enum ServersError {
         /// What is wrong.
         source: EndpointError,
     },
+    /// There is no server of the name.
+    #[error("--server: there is no server {0:?}: {1}")]
+    Unknown(String, String),
+    /// There is none.
+    #[error("give the metrics server: --prometheus main=URL")]
+    None,
+    /// There are several.
+    #[error("several servers are given: --server says which; {0}")]
+    Which(String),
     /// Two servers, or two files for one, have the same name.
     #[error("--{0} {1}: is given twice")]
     Twice(&'static str, String),
@@ -117,6 +126,22 @@ impl Servers {
     /// The server of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&Endpoint> {
         self.0.get(name)
+    }
+
+    /// The server of this name; without one the only one.
+    ///
+    /// # Errors
+    /// When it is not clear which, or there is none.
+    pub fn one(&self, name: Option<&str>) -> Result<&Endpoint, ServersError> {
+        let mut all = self.0.values();
+        match (name, all.next(), all.next()) {
+            (Some(name), ..) => {
+                self.get(name).ok_or_else(|| ServersError::Unknown(name.to_owned(), self.known()))
+            }
+            (None, Some(only), None) => Ok(only),
+            (None, None, _) => Err(ServersError::None),
+            (None, Some(_), Some(_)) => Err(ServersError::Which(self.known())),
+        }
     }
 
     /// What a user should know who named one that there is not.

@@ -236,6 +236,7 @@ impl Workload {
             }
         }
         let cell = self.context.board.cell(&self.key);
+        cell.is_at(object.metadata.generation.unwrap_or_default());
         let decision = cell.latest().clone();
         let decision = decision.as_deref();
         let hpas = self.context.hpas(&self.key.namespace);

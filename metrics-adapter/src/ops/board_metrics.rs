@@ -159,6 +159,22 @@ impl Collector for BoardMetrics {
                 ConstGauge::new(1.0).encode(conditions.encode_family(&all)?)?;
             }
         }
+        let mut settings = encoder.encode_descriptor(
+            "settings",
+            "1 for the mode in force, and the generation of the spec that it is of; 0 where nobody counts them",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (key, cell) in self.board.objects().iter() {
+            let Some(decision) = cell.latest().clone() else { continue };
+            let all = [
+                ("namespace", key.namespace.clone()),
+                ("name", key.name.clone()),
+                ("mode", format!("{:?}", decision.mode)),
+                ("generation", cell.generation().to_string()),
+            ];
+            ConstGauge::new(1.0).encode(settings.encode_family(&all)?)?;
+        }
         let mut short = encoder.encode_descriptor(
             "short_seconds",
             "Time in which the ready pods were too few, by cause",

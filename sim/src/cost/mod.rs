@@ -4,8 +4,11 @@
 //! demand. Spot pods are taken away now and then; how often is reckoned, not simulated, and the time in which a pod is missing then is told beside the
 //! shortage, not in it. To see what pods that go without notice do to requests, the event engine has `crashes_per_hour`.
 
+mod file;
+
 use std::collections::BTreeMap;
 
+pub use file::{PriceFileError, read};
 use plimsoll::units::{Percent, Span};
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +151,38 @@ impl PriceList {
             .map_err(|_| PriceError::Number { field: "price".into(), value: price.to_string() })?;
         Ok(Self { currency: String::new(), region: None, prices })
     }
+
+    /// What amounts are in.
+    pub fn currency(&self) -> &str {
+        &self.currency
+    }
+
+    /// What so many pods cost in an hour, reserved ones that are not needed included.
+    pub fn an_hour_of(&self, pods: f64) -> f64 {
+        self.prices.amounts(&self.prices.hours(1.0, pods)).iter().sum()
+    }
+}
+
+impl Region {
+    /// How so many pods are paid for in so many hours.
+    fn hours(&self, hours: f64, pods: f64) -> Hours {
+        let reserved = self.reserved.map_or(0.0, |reserved| reserved.pods);
+        let beyond = (pods - reserved).max(0.0);
+        let on_spot = beyond * self.spot.map_or(0.0, |spot| spot.share.as_fraction());
+        Hours {
+            used: pods * hours,
+            reserved: reserved * hours,
+            spot: on_spot * hours,
+            on_demand: (beyond - on_spot) * hours,
+        }
+    }
+
+    /// Reserved, on spot and on demand.
+    fn amounts(&self, hours: &Hours) -> [f64; 3] {
+        let reserved = self.reserved.map_or(0.0, |reserved| reserved.price) * hours.reserved;
+        let spot = self.spot.map_or(0.0, |spot| spot.price) * hours.spot;
+        [reserved, spot, self.on_demand * hours.on_demand]
+    }
 }
 
 const DAY: Span = Span::from_secs(86_400);
@@ -222,39 +257,22 @@ impl Ledger {
 
     /// A step that began so long after the run and lasted so long, with so many pods.
     pub fn add(&mut self, from: Span, length: Span, pods: f64) {
-        let hours = length.as_secs_f64() / 3600.0;
-        let Region { reserved, spot, .. } = &self.list.prices;
-        let reserved = reserved.map_or(0.0, |reserved| reserved.pods);
-        let beyond = (pods - reserved).max(0.0);
-        let on_spot = beyond * spot.map_or(0.0, |spot| spot.share.as_fraction());
-        let step = Hours {
-            used: pods * hours,
-            reserved: reserved * hours,
-            spot: on_spot * hours,
-            on_demand: (beyond - on_spot) * hours,
-        };
+        let step = self.list.prices.hours(length.as_secs_f64() / 3600.0, pods);
         self.hours.add(step);
         let day = from.as_nanos().div_euclid(DAY.as_nanos());
         self.days.entry(day).or_default().add(step);
     }
 
-    fn amounts(&self, hours: &Hours) -> [f64; 3] {
-        let Region { on_demand, reserved, spot } = &self.list.prices;
-        let reserved = reserved.map_or(0.0, |reserved| reserved.price) * hours.reserved;
-        let spot = spot.map_or(0.0, |spot| spot.price) * hours.spot;
-        [reserved, spot, on_demand * hours.on_demand]
-    }
-
     /// The bill, where a new pod takes `start_up` to be ready.
     pub fn bill(&self, start_up: Span) -> Bill {
-        let [reserved, spot, on_demand] = self.amounts(&self.hours);
+        let [reserved, spot, on_demand] = self.list.prices.amounts(&self.hours);
         let rate = self.list.prices.spot.map_or(0.0, |spot| spot.interruptions_per_hour);
         let spot_interruptions = rate * self.hours.spot;
         let in_use = self.hours.used - self.hours.spot - self.hours.on_demand;
         let day = |(day, hours): (&i64, &Hours)| Day {
             day: *day,
             pod_hours: hours.used,
-            total: self.amounts(hours).iter().sum(),
+            total: self.list.prices.amounts(hours).iter().sum(),
         };
         Bill {
             currency: self.list.currency.clone(),
@@ -322,6 +340,7 @@ mod tests {
         let mut flat = Ledger::new(PriceList::flat(0.1).unwrap());
         flat.add(Span::ZERO, HOUR, 5.0);
         assert_eq!(flat.bill(Span::ZERO).total, 0.5);
+        assert_eq!(ledger.list.an_hour_of(12.0), 5.5);
     }
 
     #[test]
