@@ -29,6 +29,7 @@ pub mod external;
 pub mod finding;
 pub mod ops;
 pub mod record;
+pub mod reference;
 pub mod resource;
 pub mod rules;
 pub mod run;

@@ -192,12 +192,23 @@ fn conditions(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
-                "type": { "type": "string", "maxLength": 316 },
-                "status": { "type": "string", "enum": ["True", "False", "Unknown"] },
-                "reason": { "type": "string", "minLength": 1, "maxLength": 1024 },
-                "message": { "type": "string", "maxLength": 32768 },
-                "lastTransitionTime": { "type": "string", "format": "date-time" },
-                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0 }
+                "type": { "type": "string", "maxLength": 316, "description": "What it is about, such as `Ready`." },
+                "status": {
+                    "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."
+                },
+                "reason": {
+                    "type": "string", "minLength": 1, "maxLength": 1024, "description": "Why, as a word for programs."
+                },
+                "message": {
+                    "type": "string", "maxLength": 32768, "description": "Why, for people, and what to do about it."
+                },
+                "lastTransitionTime": {
+                    "type": "string", "format": "date-time", "description": "When its status changed last."
+                },
+                "observedGeneration": {
+                    "type": "integer", "format": "int64", "minimum": 0,
+                    "description": "The generation of the spec that it is about."
+                }
             }
         },
         "x-kubernetes-list-type": "map",

@@ -27,7 +27,7 @@ use crate::collect::prometheus::EndpointError;
 use crate::config::{Config, ConfigError, ServersError};
 use crate::record::{RecordError, Recorder};
 use crate::stop;
-use crate::{demo, record, resource, run};
+use crate::{demo, record, reference, resource, run};
 
 /// Serves a workload's MetricsQPS and desired replicas through external.metrics.k8s.io.
 #[derive(Debug, Parser)]
@@ -92,6 +92,9 @@ enum Command {
     Man,
     /// Print the definition of the custom resource LoadAwareAutoscaler, to be applied to a cluster.
     Crd,
+    /// Print docs/reference.md: every field and every metric, as they are defined.
+    #[command(hide = true)]
+    Reference,
 }
 
 #[derive(Debug, Parser)]
@@ -285,6 +288,7 @@ impl Args {
                         tolerate_broken_pipe(print(&script))
                     }
                     Command::Man => tolerate_broken_pipe(print_manual()),
+                    Command::Reference => tolerate_broken_pipe(print_reference()),
                     Command::Crd => tolerate_broken_pipe(print_definition()),
                 }
             })
@@ -432,6 +436,11 @@ fn print(text: &[u8]) -> anyhow::Result<()> {
 fn print_definition() -> anyhow::Result<()> {
     let definition = resource::definition_as_yaml().context("the definition of the custom resource")?;
     print(definition.as_bytes())
+}
+
+fn print_reference() -> anyhow::Result<()> {
+    let reference = reference::reference().context("the reference")?;
+    print(reference.as_bytes())
 }
 
 /// One page for the program and all its commands.
