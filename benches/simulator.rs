@@ -88,7 +88,7 @@ fn fluid_engine(c: &mut Criterion) {
     let workload = Workload::new(&series, &TraceOptions::default(), &scenario);
     let _ = std::fs::remove_file(&path);
     let Ok(workload) = workload else { return };
-    for policy in ["fixed", "mean-recent"] {
+    for policy in ["fixed", "hpa-qps", "hpa-cpu"] {
         group.bench_function(format!("76 days of minutes under {policy}"), |b| {
             b.iter(|| {
                 black_box(workload.run(policy, &scenario, Span::ZERO).map(|outcome| outcome.pod_hours))

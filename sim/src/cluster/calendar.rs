@@ -33,7 +33,12 @@ impl Calendar {
         self.tree[i] = event.unwrap_or(NEVER);
         while i > 1 {
             i /= 2;
-            self.tree[i] = self.tree[2 * i].min(self.tree[2 * i + 1]);
+            let first = self.tree[2 * i].min(self.tree[2 * i + 1]);
+            // Above a match whose winner stays as it was nothing changes.
+            if self.tree[i] == first {
+                return;
+            }
+            self.tree[i] = first;
         }
     }
 

@@ -171,7 +171,11 @@ impl Pod {
         let waiting = self.waiting.peek().map(|Reverse((until, ..))| *until);
         let turned_away = self.turned_away.front().copied();
         let crash = self.crash.filter(|_| self.phase == Phase::Ready);
-        [self.cpu.next(), waiting, turned_away, crash].into_iter().flatten().min()
+        let first = |a: Option<Time>, b: Option<Time>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, None) | (None, one) => one,
+        };
+        first(first(self.cpu.next(), waiting), first(turned_away, crash))
     }
 
     /// What [`Self::next`] told of: the end of a request, or nothing that anybody waits for.

@@ -98,7 +98,10 @@ impl<J> Processor<J> {
         let Reverse(due) = self.jobs.peek()?;
         let left = ((due.attained - self.attained) / self.speed()).max(0.0);
         // Rounded up: at that instant the job has had all of it.
-        Some(self.at + Span::from_nanos((left * 1e9).ceil() as i64))
+        let nanos = left * 1e9;
+        let whole = nanos as i64;
+        let up = if (whole as f64) < nanos { whole.saturating_add(1) } else { whole };
+        Some(self.at + Span::from_nanos(up))
     }
 
     /// Takes the job that [`Self::next`] told of, at that instant.
