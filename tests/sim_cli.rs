@@ -387,3 +387,44 @@ fn what_was_learned_goes_to_a_file_beside_the_table_or_is_refused_before_the_wor
     let expected = "plimsoll-sim: --json /nowhere/costs.json: cannot be written: No such file or directory (os error 2)\n";
     assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(2), expected));
 }
+
+#[test]
+fn durations_are_lent_as_they_are_asked_for() {
+    let rows: String = (0..10).map(|i| format!("{},300\n", 60 * i)).collect();
+    let (folder, path) = trace("a.rate.csv", &format!("timestamp_s,requests\n{rows}"));
+    let mixes = folder.path().join("mixes.csv");
+    std::fs::write(&mixes, "mix,le_s,count\nslow,1.9,0\nslow,2,9\nquick,0.01,9\n").unwrap();
+    let run = |mix: &str| {
+        let asked = ["--trace", &path, "--policy", "fixed", "--json", "-", "--mix", mix];
+        sim_command::sim("run", &asked).output().unwrap()
+    };
+    let median = |mix: &str| {
+        let out = run(mix);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        (
+            report["trace"]["duration_p50_s"].as_f64().unwrap(),
+            report["trace"]["mix"].as_str().unwrap().to_owned(),
+        )
+    };
+    let mixes = mixes.to_str().unwrap();
+    let (slow, name) = median(&format!("{mixes}:slow"));
+    assert!((1.85..=2.05).contains(&slow) && name == "mixes.csv:slow", "{slow} {name}");
+    let (log_normal, name) = median("lognormal:300ms,0.5");
+    assert!((0.27..=0.33).contains(&log_normal) && name == "lognormal:300ms,0.5", "{log_normal} {name}");
+    assert_eq!(median("usual").1, "usual");
+    for (mix, expected) in [
+        ("odd", "usual, lognormal:MEDIAN,SIGMA, or a file"),
+        ("lognormal:0s,1", "such as lognormal:30ms,1.2"),
+        ("lognormal:1s", "such as lognormal:30ms,1.2"),
+        (mixes, "FILE:NAME to say which"),
+        (&format!("{mixes}:odd"), "one of the mixes quick, slow"),
+    ] {
+        let out = run(mix);
+        assert!(
+            out.status.code() == Some(2) && text(&out.stderr).contains(expected),
+            "{}",
+            text(&out.stderr)
+        );
+    }
+}

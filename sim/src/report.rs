@@ -55,6 +55,8 @@ pub struct TraceReport {
     pub cpu_share_percent: Option<f64>,
     /// Whether durations were lent to it.
     pub durations_lent: bool,
+    /// Which ones, if so.
+    pub mix: Option<String>,
 }
 
 /// What was assumed.
@@ -132,6 +134,7 @@ impl Report {
                 duration_p99_s: quantile(0.99),
                 cpu_share_percent: (!trace.has_cpu()).then(|| trace.options().cpu_share * 100.0),
                 durations_lent: !trace.has_durations(),
+                mix: (!trace.has_durations()).then(|| trace.options().mix.to_string()),
             },
             assumptions: Assumptions {
                 seed: scenario.seed,

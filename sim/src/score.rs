@@ -97,6 +97,8 @@ pub(crate) struct Tally {
     scores: fluid::Tally,
     /// Pod-seconds, and of those the ready ones, up to the last full minute.
     before: (f64, f64),
+    /// CPU used up to then, in core-seconds.
+    used_before: f64,
     /// Pods ordered and given back since then.
     changed: u32,
     scale_ups: u64,
@@ -114,6 +116,7 @@ impl Tally {
             short_minutes: 0,
             scores: fluid::Tally::default(),
             before: (0.0, 0.0),
+            used_before: 0.0,
             changed: 0,
             scale_ups: 0,
             scale_downs: 0,
@@ -138,10 +141,12 @@ impl Tally {
             paid: paid / minute,
             ready: ready / minute,
             changed: f64::from(self.changed),
+            carried: Some(totals.cpu_seconds - self.used_before),
         };
         self.scores.add(&step);
         self.minutes += 1;
         self.before = (totals.pod_seconds, totals.ready_pod_seconds);
+        self.used_before = totals.cpu_seconds;
         self.changed = 0;
         step
     }

@@ -1,12 +1,15 @@
 //! What is assumed of pods, balancer and lateness: what all commands that run policies have in common.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use clap::ValueEnum;
 use plimsoll::units::{Cores, Percent, Span};
 
 use crate::cluster::{Balancer, Beyond, ClusterConfig, Shows, StartUp};
 use crate::scenario::{ReplayError, Scenario, Timing};
 use crate::score::Late;
-use crate::trace::{TraceOptions, Window};
+use crate::trace::{CountedMix, DurationMix, TraceOptions, Window};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Assumed {
@@ -19,6 +22,9 @@ pub(super) struct Assumed {
     /// Share of a request's duration that is CPU, where the trace tells durations only; the rest is I/O
     #[arg(long, value_name = "PERCENT", default_value = "50%")]
     cpu_share: Percent,
+    /// Durations of requests where the trace tells none: usual, lognormal:MEDIAN,SIGMA, or a file with the columns le_s,count (mix,le_s,count)
+    #[arg(long, value_name = "usual|lognormal:T,S|FILE[:NAME]", default_value = "usual")]
+    mix: String,
     /// CPU that a pod requests
     #[arg(long, value_name = "N", default_value = "1", value_parser = cores)]
     cores: Cores,
@@ -95,8 +101,35 @@ impl Assumed {
             seed: self.seed,
             window: self.window.unwrap_or_default(),
             cpu_share: share,
+            mix: self.mix()?,
             ..TraceOptions::default()
         })
+    }
+
+    fn mix(&self) -> Result<DurationMix, ReplayError> {
+        let wrong = |expected| ReplayError::Setting { setting: "--mix", value: self.mix.clone(), expected };
+        if self.mix == "usual" {
+            return Ok(DurationMix::Usual);
+        }
+        if let Some(parameters) = self.mix.strip_prefix("lognormal:") {
+            let parse = |(median, sigma): (&str, &str)| {
+                let median = median.parse().ok().filter(|median: &Span| median.is_positive())?;
+                let sigma = sigma.parse().ok().filter(|sigma: &f64| (0.0..=5.0).contains(sigma))?;
+                Some(DurationMix::LogNormal { median, sigma })
+            };
+            let expected = "lognormal:MEDIAN,SIGMA, such as lognormal:30ms,1.2";
+            return parameters.split_once(',').and_then(parse).ok_or_else(|| wrong(expected));
+        }
+        // A path may hold a colon itself.
+        let path = Path::new(&self.mix);
+        let (path, name) = match self.mix.rsplit_once(':') {
+            Some((file, name)) if !path.is_file() => (Path::new(file), Some(name)),
+            _ => (path, None),
+        };
+        if !path.is_file() {
+            return Err(wrong("usual, lognormal:MEDIAN,SIGMA, or a file"));
+        }
+        Ok(DurationMix::Counted(Arc::new(CountedMix::open(path, name)?)))
     }
 
     pub(super) fn scenario(&self) -> Scenario {

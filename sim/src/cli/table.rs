@@ -70,8 +70,8 @@ fn heading(report: &Report) -> String {
         Some(share) => format!("CPU is taken to be {share} % of each duration. "),
         None => String::new(),
     };
-    if trace.durations_lent {
-        cpu = format!("The trace has no durations: a usual mix is lent to it. {cpu}");
+    if let Some(mix) = &trace.mix {
+        cpu = format!("The trace has no durations: the mix {mix} is lent to it. {cpu}");
     }
     format!(
         "{name}, {window}{scale}: {} with {requests} requests, {:.1} a second.\n\

@@ -51,6 +51,8 @@ pub struct Step {
     pub ready: f64,
     /// Pods ordered and given back during the step.
     pub changed: f64,
+    /// Load that the pods carried; none where the loop does not follow what is left over.
+    pub carried: Option<f64>,
 }
 
 impl Step {
@@ -91,6 +93,7 @@ pub fn run(counts: &[f64], plant: &Plant, rule: &mut dyn Rule, mut each: impl Fn
             paid: mean(paid),
             ready: mean(ready),
             changed: changed as f64,
+            carried: None,
         });
         acting.want(plant.pods(rule.decide(*load)));
     }

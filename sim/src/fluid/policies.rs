@@ -177,6 +177,14 @@ fn ticks(series: &Series, scale: f64, count: usize) -> Vec<f64> {
     (0..count).map(tick).collect()
 }
 
+/// How a tick went.
+struct Ticked {
+    /// Time that pods were ready, all together.
+    ready_seconds: f64,
+    /// Requests at the mean cost that they served.
+    served: f64,
+}
+
 /// A policy at work.
 struct Running<'a> {
     workload: &'a Workload,
@@ -211,16 +219,26 @@ impl<'a> Running<'a> {
         let mut tally = Tally::default();
         let mut now = START;
         for (index, arrivals) in self.workload.arrivals.chunks(TICKS_A_MINUTE).enumerate() {
-            let (mut paid, mut ready, mut changed) = (0.0, 0.0, 0.0);
+            let (mut paid, mut ready, mut changed, mut served) = (0.0, 0.0, 0.0, 0.0);
             for arrived in arrivals {
                 let before = self.pods.count();
                 paid += f64::from(before) * TICK.as_secs_f64();
-                ready += self.tick(now, *arrived);
+                let tick = self.tick(now, *arrived);
+                ready += tick.ready_seconds;
+                served += tick.served;
                 changed += f64::from(self.pods.count().abs_diff(before));
                 now += TICK;
             }
             let load = arrivals.iter().sum::<f64>() * self.workload.mix.cpu_s;
-            let step = Step { index, load, capacity, paid: paid / minute, ready: ready / minute, changed };
+            let step = Step {
+                index,
+                load,
+                capacity,
+                paid: paid / minute,
+                ready: ready / minute,
+                changed,
+                carried: Some(served * self.workload.mix.cpu_s),
+            };
             if index >= skipped {
                 tally.add(&step);
                 each(&step);
@@ -237,8 +255,8 @@ impl<'a> Running<'a> {
         self.outcome
     }
 
-    /// A tick that begins `from`; the time that pods were ready in it, in pod-seconds.
-    fn tick(&mut self, from: Time, arrived: f64) -> f64 {
+    /// A tick that begins `from`.
+    fn tick(&mut self, from: Time, arrived: f64) -> Ticked {
         let (to, mix) = (from + TICK, &self.workload.mix);
         let tick = TICK.as_secs_f64();
         let ready_seconds = self.pods.ready_seconds(from, to);
@@ -247,8 +265,9 @@ impl<'a> Running<'a> {
         let left = self.waiting + arrived - served;
         let given_up = (left - capacity * PATIENCE).max(0.0);
         self.waiting = left - given_up;
+        let ticked = Ticked { ready_seconds, served };
         if !self.policy.looks() {
-            return ready_seconds;
+            return ticked;
         }
         let busy = if capacity > 0.0 { served / capacity } else { 1.0 };
         let serving = served / tick * mix.sojourn_s(busy);
@@ -272,7 +291,7 @@ impl<'a> Running<'a> {
         if wanted != replicas {
             self.pods.set(wanted, to);
         }
-        ready_seconds
+        ticked
     }
 
     /// One group for all pods; none but the pods while none is ready.

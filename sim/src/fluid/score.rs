@@ -16,6 +16,10 @@ pub struct Scores {
     pub steps: usize,
     /// Share of the steps in which the load was above what the ready pods carry, 0 to 1.
     pub short_time_ratio: f64,
+    /// Share of the steps in which the ready pods had no more to give: all of a shortage that can be seen from outside, since load that is not carried is not
+    /// measured. None where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen_short_time_ratio: Option<f64>,
     /// Load that the ready pods could not carry, of all load, 0 to 1.
     pub shortage_ratio: f64,
     /// Pods that are paid for, ready or not; the mean over the steps.
@@ -34,11 +38,17 @@ pub struct Scores {
     pub instability_percent: f64,
 }
 
+/// Share of what the ready pods can carry from which they have no more to give: a scrape sees no finer.
+const AT_LIMIT: f64 = 0.98;
+
 /// Adds up the steps of a part.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     steps: usize,
     short: usize,
+    /// Steps of which it is known what was carried, and those at the limit.
+    followed: usize,
+    seen_short: usize,
     load: f64,
     shortage: f64,
     paid: f64,
@@ -59,6 +69,10 @@ impl Tally {
         let missing = step.load - ready * step.capacity;
         self.steps += 1;
         self.short += usize::from(missing > 0.0);
+        if let Some(carried) = step.carried {
+            self.followed += 1;
+            self.seen_short += usize::from(carried >= AT_LIMIT * ready * step.capacity);
+        }
         self.load += step.load;
         self.shortage += missing.max(0.0);
         self.paid += step.paid;
@@ -86,6 +100,8 @@ impl Tally {
         Scores {
             steps: self.steps,
             short_time_ratio: self.short as f64 / steps,
+            seen_short_time_ratio: (self.followed > 0 && self.followed == self.steps)
+                .then(|| self.seen_short as f64 / steps),
             shortage_ratio: if self.load > 0.0 { self.shortage / self.load } else { 0.0 },
             pods_mean: self.paid / steps,
             churn: self.changed / steps,
@@ -112,6 +128,7 @@ mod tests {
             paid,
             ready,
             changed,
+            carried: None,
         };
         let mut tally = Tally::default();
         tally.before(&step(20.0, 3.0, 3.0, 0.0));
@@ -135,5 +152,27 @@ mod tests {
     fn nothing_scores_zero() {
         let scores = Tally::default().scores();
         assert_eq!((scores.steps, scores.short_time_ratio, scores.shortage_ratio), (0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn what_can_be_seen_of_a_shortage_are_pods_at_their_limit() {
+        // Two pods that carry 10 each: twice as much comes as they can, then what waited keeps them busy, then they idle.
+        let step = |load: f64, carried: Option<f64>| Step {
+            index: 0,
+            load,
+            capacity: 10.0,
+            paid: 2.0,
+            ready: 2.0,
+            changed: 0.0,
+            carried,
+        };
+        let mut tally = Tally::default();
+        for (load, carried) in [(40.0, 20.0), (10.0, 19.9), (10.0, 20.0), (10.0, 10.0)] {
+            tally.add(&step(load, Some(carried)));
+        }
+        let scores = tally.scores();
+        assert_eq!((scores.short_time_ratio, scores.seen_short_time_ratio), (0.25, Some(0.75)));
+        tally.add(&step(1.0, None));
+        assert_eq!(tally.scores().seen_short_time_ratio, None);
     }
 }

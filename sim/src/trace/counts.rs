@@ -10,7 +10,7 @@ use super::{TraceError, Window};
 
 /// How far beyond a histogram's last bound durations go, and how far below its first one.
 const BEYOND_LAST: f64 = 3.0;
-const BELOW_FIRST: f64 = 0.1;
+pub(super) const BELOW_FIRST: f64 = 0.1;
 
 /// Reads `timestamp_s` and counts of requests in `[timestamp, timestamp + step)`. The first two rows are adjacent: they
 /// tell how long a step is. All others are whole steps later; a missing one is one without requests.

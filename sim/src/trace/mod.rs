@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use plimsoll::units::Span;
 
 pub(crate) use counts::Counts;
+pub use durations::{CountedMix, DurationMix};
 pub use error::TraceError;
 pub(crate) use rows::Rows;
 

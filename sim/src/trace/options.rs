@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use plimsoll::units::Span;
 
+use super::durations::DurationMix;
+
 /// How a trace is read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceOptions {
@@ -16,11 +18,13 @@ pub struct TraceOptions {
     pub rate_scale: f64,
     /// Share of a request's duration that is CPU, 0 to 1, where the trace tells durations only. The rest is I/O.
     pub cpu_share: f64,
+    /// Durations where the trace tells none.
+    pub mix: DurationMix,
 }
 
 impl Default for TraceOptions {
     fn default() -> Self {
-        Self { seed: 1, window: Window::default(), rate_scale: 1.0, cpu_share: 0.5 }
+        Self { seed: 1, window: Window::default(), rate_scale: 1.0, cpu_share: 0.5, mix: DurationMix::Usual }
     }
 }
 

@@ -126,6 +126,11 @@ impl Rows {
         Err(self.value_error(0, expected))
     }
 
+    /// A value as it is written.
+    pub(crate) fn text(&self, column: usize) -> &str {
+        self.row.get(column).unwrap_or_default()
+    }
+
     /// A number that is not negative, such as a rate.
     pub(crate) fn amount(&self, column: usize) -> Result<f64, TraceError> {
         let number = self.row.get(column).and_then(|text| text.parse::<f64>().ok());

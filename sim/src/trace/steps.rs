@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 
 use super::counts::{Counts, Step};
-use super::durations::{UsualMix, log_uniform};
+use super::durations::{Lent, log_uniform};
 use super::{TraceError, TraceOptions};
 use crate::cluster::Request;
 use crate::random::{OrderStatistics, Purpose, generator, poisson};
@@ -29,7 +29,7 @@ pub(super) struct Steps {
 #[derive(Debug)]
 enum Durations {
     /// One column of counts; durations are lent.
-    Lent(UsualMix),
+    Lent(Lent),
     /// One column a bucket, each with its bounds in seconds.
     Buckets(Vec<(f64, f64)>),
 }
@@ -37,7 +37,7 @@ enum Durations {
 impl Steps {
     pub(super) fn open_rates(path: &Path, options: &TraceOptions) -> Result<Self, TraceError> {
         let rows = Counts::open_rates(path, options.window)?;
-        Ok(Self::new(rows, options, Durations::Lent(UsualMix::new())))
+        Ok(Self::new(rows, options, Durations::Lent(Lent::new(&options.mix))))
     }
 
     pub(super) fn open_histograms(path: &Path, options: &TraceOptions) -> Result<Self, TraceError> {

@@ -52,6 +52,7 @@ mod tests {
                 paid: 2.0,
                 ready: 2.0,
                 changed: 0.0,
+                carried: None,
             });
         }
         assert_eq!(course.short(5), (vec![420.0, 480.0, 660.0], vec![3.0, 5.0, 4.0]));
