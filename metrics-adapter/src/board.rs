@@ -43,6 +43,8 @@ pub struct Cell {
     recent: ArcSwap<VecDeque<Arc<Decision>>>,
     findings: ArcSwap<Vec<Finding>>,
     backtest: ArcSwapOption<Backtest>,
+    /// Why nothing could be read last time.
+    unread: ArcSwapOption<String>,
     /// 0 where there is none.
     generation: AtomicI64,
 }
@@ -63,6 +65,7 @@ impl Cell {
     /// Forgets the newest decision: nothing stands for the present any more.
     pub fn clear(&self) {
         self.latest.store(None);
+        self.unread.store(None);
     }
 
     /// Says what holds of the object.
@@ -73,6 +76,16 @@ impl Cell {
     /// What holds of the object; nothing where nobody looks after it but an engine.
     pub fn findings(&self) -> Arc<Vec<Finding>> {
         self.findings.load_full()
+    }
+
+    /// Says why nothing could be read last time, if so.
+    pub fn cannot_read(&self, why: Option<String>) {
+        self.unread.store(why.map(Arc::new));
+    }
+
+    /// Why nothing could be read last time, for people.
+    pub fn unread(&self) -> Option<Arc<String>> {
+        self.unread.load_full()
     }
 
     /// Says which generation of its spec is in force.

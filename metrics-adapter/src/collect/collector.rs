@@ -134,6 +134,8 @@ pub struct Collector {
     cpu: Option<PodsCpu>,
     /// It did not, in the last round.
     cpu_fails: bool,
+    /// Whether a pod was read in the last round, and why the last of those was not that were not.
+    seen: (bool, Option<ScrapeError>),
 }
 
 impl Collector {
@@ -159,12 +161,21 @@ impl Collector {
             absent: BTreeSet::new(),
             cpu: None,
             cpu_fails: false,
+            seen: (false, None),
         }
     }
 
     /// With the pods' CPU from a metrics server instead of their pages.
     pub fn with_cpu(self, cpu: PodsCpu) -> Self {
         Self { cpu: Some(cpu), ..self }
+    }
+
+    /// Why no pod at all could be read in the last round, for people.
+    pub fn trouble(&self) -> Option<String> {
+        match &self.seen {
+            (false, Some(error)) => Some(format!("the metrics of no pod can be read: {error}")),
+            _ => None,
+        }
     }
 
     /// Reads every ready pod once, all at about the same time, and within an interval.
@@ -174,6 +185,7 @@ impl Collector {
             // With connections of its own: those of before were opened with other credentials.
             self.fetcher = Fetcher::new(self.scraper.clock.clone(), self.interval, targets.access.clone());
         }
+        self.seen = (false, None);
         let names: BTreeSet<String> = targets.ready.keys().cloned().collect();
         let server = self.cpu.clone();
         let cpu = async {
@@ -283,6 +295,7 @@ impl Collector {
         let object = &self.key;
         match read {
             Ok(()) => {
+                self.seen.0 = true;
                 if self.faulty.remove(pod) {
                     tracing::info!(%object, pod, "the pod's metrics are read again");
                 }
@@ -293,6 +306,7 @@ impl Collector {
                 if self.faulty.insert(pod.to_owned()) {
                     tracing::warn!(%object, pod, reason, %error, "the pod's metrics cannot be read: it is left out");
                 }
+                self.seen.1 = Some(error);
             }
         }
     }

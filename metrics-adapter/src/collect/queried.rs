@@ -64,8 +64,9 @@ pub struct ServerCollector {
     api: Api,
     pods: watch::Receiver<QueriedPods>,
     scraper: Scraper,
-    /// The server failed, or warned, last time.
-    failing: bool,
+    /// Why the server did not tell the load last time.
+    failing: Option<QueriedError>,
+    /// It warned then.
     warned: bool,
     /// Metrics that the user named and the server did not know last time.
     absent: BTreeSet<String>,
@@ -82,17 +83,12 @@ impl ServerCollector {
         scraper: Scraper,
     ) -> Self {
         let api = Api::new(endpoint, scraper.clock.clone(), interval);
-        Self {
-            key,
-            query,
-            window,
-            api,
-            pods,
-            scraper,
-            failing: false,
-            warned: false,
-            absent: BTreeSet::new(),
-        }
+        Self { key, query, window, api, pods, scraper, failing: None, warned: false, absent: BTreeSet::new() }
+    }
+
+    /// Why the server did not tell the load last time, for people.
+    pub fn trouble(&self) -> Option<String> {
+        self.failing.as_ref().map(|error| format!("the metrics server does not tell the load: {error}"))
     }
 
     /// Asks once. Without an answer that can be used there is no sample.
@@ -102,7 +98,7 @@ impl ServerCollector {
         let object = &self.key;
         match sample {
             Ok(sample) => {
-                if std::mem::take(&mut self.failing) {
+                if self.failing.take().is_some() {
                     tracing::info!(%object, "the metrics server answers again");
                 }
                 Some(sample)
@@ -110,9 +106,10 @@ impl ServerCollector {
             Err(error) => {
                 let reason = error.reason();
                 self.scraper.telemetry.query_failed(object, reason);
-                if !std::mem::replace(&mut self.failing, true) {
+                if self.failing.is_none() {
                     tracing::warn!(%object, reason, %error, "the metrics server does not tell the load");
                 }
+                self.failing = Some(error);
                 None
             }
         }

@@ -264,6 +264,7 @@ impl Workload {
             _ => None,
         };
         let unreadable = self.scrape_access.trouble().map(ToString::to_string).or(unreadable);
+        let unreadable = unreadable.or_else(|| cell.unread().map(|why| why.to_string()));
         let findings = conditions::of(&Facts {
             is_paused,
             mode: spec.mode,

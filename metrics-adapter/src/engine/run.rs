@@ -99,6 +99,14 @@ impl Collecting {
         }
     }
 
+    /// Why nothing could be read last time, for people.
+    fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Pages(collector) => collector.trouble(),
+            Self::Server(collector) => collector.trouble(),
+        }
+    }
+
     /// A sample of now; none where nobody tells of now, so that the last one grows old.
     pub(crate) async fn round(&mut self) -> Option<Sample> {
         match self {
@@ -364,6 +372,7 @@ impl Engine {
                 tracing::warn!(object = %self.key, %error, "the sample is left aside");
             }
         }
+        self.mind.cell.cannot_read(self.collector.trouble());
         self.recollect().await;
         self.prove().await;
         let now = self.scraper.clock.now();
