@@ -32,7 +32,7 @@ pub struct LogFormat {
 /// Where something stands in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
-    /// The first `[…]`.
+    /// The first `[…]` with an instant in it.
     Brackets,
     /// The last word.
     Last,
@@ -110,7 +110,12 @@ pub fn requests_of_logs(paths: &[PathBuf], format: &LogFormat) -> Result<Convert
 
 impl LogFormat {
     fn request(&self, line: &str) -> Result<Arrival, &'static str> {
-        let at = self.time.text(line).and_then(instant).ok_or("there is no instant where it should be")?;
+        let at = match &self.time {
+            // An address may stand in brackets before it.
+            Field::Brackets => in_brackets(line).find_map(instant),
+            field => field.text(line).and_then(instant),
+        };
+        let at = at.ok_or("there is no instant where it should be")?;
         let duration = match &self.duration {
             None => None,
             Some(field) => {
@@ -128,7 +133,7 @@ impl LogFormat {
 impl Field {
     fn text<'a>(&self, line: &'a str) -> Option<&'a str> {
         match self {
-            Self::Brackets => line.split_once('[')?.1.split_once(']').map(|(text, _)| text),
+            Self::Brackets => in_brackets(line).next(),
             Self::Last => line.split_whitespace().next_back().map(|word| word.trim_matches('"')),
             Self::After(key) => {
                 let rest = line.split_once(key.as_str())?.1.trim_start();
@@ -141,6 +146,10 @@ impl Field {
             }
         }
     }
+}
+
+fn in_brackets(line: &str) -> impl Iterator<Item = &str> {
+    line.split('[').skip(1).filter_map(|rest| rest.split_once(']').map(|(text, _)| text))
 }
 
 /// An instant as web servers, RFC 3339 or seconds (or milliseconds) since 1970 have it.
@@ -177,6 +186,8 @@ mod tests {
         let request = nginx().request(line).unwrap();
         assert_eq!(request.at.to_rfc3339_secs(), "2000-10-10T20:55:34Z");
         assert_eq!(request.duration, Some(Span::from_millis(1500)));
+        let by_address = format!("[::1]:443 {line}");
+        assert_eq!(nginx().request(&by_address), nginx().request(line));
         let apache = LogFormat { unit: Unit::Microseconds, is_arrival: true, ..nginx() };
         let request = apache.request(&line.replace("1.500", "250000")).unwrap();
         assert_eq!(request.at.to_rfc3339_secs(), "2000-10-10T20:55:36Z");
