@@ -170,6 +170,7 @@ impl Region {
         let beyond = (pods - reserved).max(0.0);
         let on_spot = beyond * self.spot.map_or(0.0, |spot| spot.share.as_fraction());
         Hours {
+            length: hours,
             used: pods * hours,
             reserved: reserved * hours,
             spot: on_spot * hours,
@@ -198,6 +199,8 @@ pub struct Ledger {
 /// Pod-hours by how they are paid for; reserved ones that were not used are among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Hours {
+    /// Time itself.
+    length: f64,
     used: f64,
     reserved: f64,
     spot: f64,
@@ -206,6 +209,7 @@ struct Hours {
 
 impl Hours {
     fn add(&mut self, other: Self) {
+        self.length += other.length;
         self.used += other.used;
         self.reserved += other.reserved;
         self.spot += other.spot;
@@ -243,6 +247,8 @@ pub struct Bill {
 pub struct Day {
     /// Which one; the first of the run is 0.
     pub day: i64,
+    /// Hours of it that are billed: fewer than 24 at the ends of a run.
+    pub hours: f64,
     /// Pod-hours that there were.
     pub pod_hours: f64,
     /// What they cost.
@@ -271,6 +277,7 @@ impl Ledger {
         let in_use = self.hours.used - self.hours.spot - self.hours.on_demand;
         let day = |(day, hours): (&i64, &Hours)| Day {
             day: *day,
+            hours: hours.length,
             pod_hours: hours.used,
             total: self.list.prices.amounts(hours).iter().sum(),
         };
@@ -290,15 +297,19 @@ impl Ledger {
 }
 
 impl Bill {
-    /// Pod-hours and amounts of seven days each, of whole ones only, with the first day of each.
+    /// Pod-hours and amounts of seven days each, with the first day of each. Days that are not whole are in none.
     pub fn weeks(&self) -> Vec<Day> {
-        let whole = self.days.chunks_exact(7);
-        let week = |days: &[Day]| Day {
-            day: days[0].day,
-            pod_hours: days.iter().map(|day| day.pod_hours).sum(),
-            total: days.iter().map(|day| day.total).sum(),
+        let whole: Vec<Day> = self.days.iter().copied().filter(|day| day.hours > 23.99).collect();
+        let sum = |days: &[Day], of: fn(&Day) -> f64| days.iter().map(of).sum();
+        let week = |days: &[Day]| {
+            Some(Day {
+                day: days.first()?.day,
+                hours: sum(days, |day| day.hours),
+                pod_hours: sum(days, |day| day.pod_hours),
+                total: sum(days, |day| day.total),
+            })
         };
-        whole.map(week).collect()
+        whole.chunks_exact(7).filter_map(week).collect()
     }
 }
 
@@ -335,7 +346,10 @@ mod tests {
         assert!((bill.spot_missing_pod_hours - 0.06).abs() < 1e-12);
         assert_eq!(
             bill.days,
-            [Day { day: 0, pod_hours: 2.0, total: 2.0 }, Day { day: 1, pod_hours: 12.0, total: 5.5 }]
+            [
+                Day { day: 0, hours: 1.0, pod_hours: 2.0, total: 2.0 },
+                Day { day: 1, hours: 1.0, pod_hours: 12.0, total: 5.5 }
+            ]
         );
         let mut flat = Ledger::new(PriceList::flat(0.1).unwrap());
         flat.add(Span::ZERO, HOUR, 5.0);
@@ -357,6 +371,19 @@ mod tests {
         two.regions.insert("there".into(), right.regions["here"].clone());
         assert!(refused(two, None).contains("--region, one of here, there"));
         assert!(PriceList::flat(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn a_week_is_of_whole_days() {
+        let mut ledger = Ledger::new(PriceList::flat(1.0).unwrap());
+        // From noon on, for eight days and a half.
+        for hour in 12..216 {
+            ledger.add(HOUR * hour, HOUR, 1.0);
+        }
+        let bill = ledger.bill(Span::ZERO);
+        assert_eq!((bill.days.len(), bill.days[0].hours), (9, 12.0));
+        let weeks = bill.weeks();
+        assert_eq!((weeks.len(), weeks[0].day, weeks[0].total), (1, 1, 168.0));
     }
 
     proptest! {
