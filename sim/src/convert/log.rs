@@ -16,6 +16,9 @@ use crate::trace::MAX_REQUESTS;
 /// Share of the lines that may be none of a request.
 const MOST_PASSED_OVER: f64 = 0.5;
 
+/// What is earlier is no instant of a request but some other number: 1973.
+const EARLIEST: Time = Time::from_secs(100_000_000);
+
 /// How a line is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFormat {
@@ -111,8 +114,8 @@ pub fn requests_of_logs(paths: &[PathBuf], format: &LogFormat) -> Result<Convert
 impl LogFormat {
     fn request(&self, line: &str) -> Result<Arrival, &'static str> {
         let at = match &self.time {
-            // An address may stand in brackets before it.
-            Field::Brackets => in_brackets(line).find_map(instant),
+            // An address or the number of a process may stand in brackets before it.
+            Field::Brackets => in_brackets(line).filter_map(instant).find(|at| *at >= EARLIEST),
             field => field.text(line).and_then(instant),
         };
         let at = at.ok_or("there is no instant where it should be")?;
@@ -186,7 +189,7 @@ mod tests {
         let request = nginx().request(line).unwrap();
         assert_eq!(request.at.to_rfc3339_secs(), "2000-10-10T20:55:34Z");
         assert_eq!(request.duration, Some(Span::from_millis(1500)));
-        let by_address = format!("[::1]:443 {line}");
+        let by_address = format!("proxy[1234]: [::1]:443 {line}");
         assert_eq!(nginx().request(&by_address), nginx().request(line));
         let apache = LogFormat { unit: Unit::Microseconds, is_arrival: true, ..nginx() };
         let request = apache.request(&line.replace("1.500", "250000")).unwrap();
