@@ -21,6 +21,9 @@ use crate::board::ObjectKey;
 use crate::external::AUTOSCALER_LABEL;
 use crate::resource::LoadAwareAutoscaler;
 
+/// Tries to be named in an HPA no more: its controller may write it at the same moment.
+const DISOWN_TRIES: u32 = 5;
+
 /// The HPAs that belong to one object.
 pub(super) struct Hpas {
     client: Client,
@@ -344,20 +347,33 @@ impl Hpas {
         hpa.labels_mut().retain(|label, _| label != MANAGED_BY && label != AUTOSCALER_LABEL);
         hpa.owner_references_mut().retain(|owner| !is_ours(owner));
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let given = api.replace(&name, &params, &hpa).await.map_err(|error| failed(&name, &error))?;
-        let managed = managers.or(given.metadata.managed_fields).unwrap_or_default();
-        let managed: Vec<_> =
-            managed.into_iter().filter(|entry| entry.manager.as_deref() != Some(MANAGER)).collect();
-        // An empty list would be filled in again; one empty entry means nobody.
-        let managed = if managed.is_empty() { json!([{}]) } else { json!(managed) };
-        let disown = json!({
-            "metadata": { "managedFields": managed, "resourceVersion": given.metadata.resource_version },
-        });
+        let mut given = api.replace(&name, &params, &hpa).await.map_err(|error| failed(&name, &error))?;
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        // It is theirs already; that the adapter is still named in it is a blemish.
-        if let Err(error) = api.patch(&name, &params, &Patch::Merge(disown)).await {
-            tracing::warn!(object = %self.key, hpa = name, error = %told(&error), "still named as a manager");
+        for _ in 0..DISOWN_TRIES {
+            let managed = managers.clone().or(given.metadata.managed_fields).unwrap_or_default();
+            let managed: Vec<_> =
+                managed.into_iter().filter(|entry| entry.manager.as_deref() != Some(MANAGER)).collect();
+            // An empty list would be filled in again; one empty entry means nobody.
+            let managed = if managed.is_empty() { json!([{}]) } else { json!(managed) };
+            let disown = json!({
+                "metadata": { "managedFields": managed, "resourceVersion": given.metadata.resource_version },
+            });
+            let again = match api.patch(&name, &params, &Patch::Merge(disown)).await {
+                Ok(_) => return Ok(()),
+                // Its controller has written its status in between.
+                Err(kube::Error::Api(status)) if status.code == 409 => api.get(&name).await,
+                Err(error) => Err(error),
+            };
+            match again {
+                Ok(now) => given = now,
+                // It is theirs already; that the adapter is still named in it is a blemish.
+                Err(error) => {
+                    tracing::warn!(object = %self.key, hpa = name, error = %told(&error), "still named as a manager");
+                    return Ok(());
+                }
+            }
         }
+        tracing::warn!(object = %self.key, hpa = name, "still named as a manager: it changes all the time");
         Ok(())
     }
 
