@@ -47,7 +47,9 @@ fn times() -> (i64, i64) {
     (now, (now / DAY - DAYS) * DAY)
 }
 
-/// Checkout has 6 pods and then, in mode Auto, 3 that are short for 6 minutes a day; cart has 2 all the time, and is of an older version.
+/// Checkout has 6 pods and then, in mode Auto, 3 that are short for 6 minutes a day; cart has 2 all the time, and is of an older version. Of checkout
+/// tells a second adapter for ten minutes of each day's noon, whose counts begin anew, and of a third one's seconds for the whole time: the server scrapes the
+/// first one twice.
 fn past() -> String {
     let (now, start) = times();
     let mut text = String::new();
@@ -73,6 +75,11 @@ fn past() -> String {
         Some((format!("{checkout},kind=\"current\""), if is_auto(at) { 3.0 } else { 6.0 }))
     });
     series("plimsoll_replicas_of_cart", "gauge", &|_| Some((cart.to_owned(), 2.0)));
+    series("plimsoll_replicas_of_another", "gauge", &|at| {
+        let replicas = if is_auto(at) { 3.0 } else { 6.0 };
+        let is_noon = (DAY / 2..DAY / 2 + 600).contains(&(at % DAY));
+        is_noon.then(|| (format!("{checkout},kind=\"current\",instance=\"b\""), replicas))
+    });
     series("plimsoll_settings", "gauge", &|at| {
         let (mode, generation) = if is_auto(at) { ("Auto", 2) } else { ("Observe", 1) };
         Some((format!("{checkout},mode=\"{mode}\",generation=\"{generation}\""), 1.0))
@@ -81,9 +88,19 @@ fn past() -> String {
         let days = (at - 7 * DAY).max(0) as f64 / DAY as f64;
         Some((format!("{checkout},cause=\"forecast\""), 360.0 * days))
     });
+    series("plimsoll_short_seconds_of_another", "counter", &|at| {
+        let days = (at - 7 * DAY).max(0) as f64 / DAY as f64;
+        Some((format!("{checkout},cause=\"forecast\",instance=\"b\""), 360.0 * days))
+    });
     // One family has one place in the format.
-    let text = text.replace("# TYPE plimsoll_replicas_of_cart gauge\n", "");
-    text.replace("plimsoll_replicas_of_cart", "plimsoll_replicas") + "# EOF\n"
+    for (other, kind, family) in [
+        ("plimsoll_replicas_of_cart", "gauge", "plimsoll_replicas"),
+        ("plimsoll_replicas_of_another", "gauge", "plimsoll_replicas"),
+        ("plimsoll_short_seconds_of_another", "counter", "plimsoll_short_seconds"),
+    ] {
+        text = text.replace(&format!("# TYPE {other} {kind}\n"), "").replace(other, family);
+    }
+    text + "# EOF\n"
 }
 
 fn cost(server: &Prometheus, more: &[&str]) -> (bool, String) {
@@ -134,7 +151,17 @@ fn told(executable: &Path) -> Result<(), Failed> {
 
     let (is_content, said) = cost(&server, &[&reserved[..], &["-n", "shop", "checkout"]].concat());
     assert!(is_content && said.contains("Observe, generation 1") && !said.contains("cart"), "{said}");
-    assert!(said.contains("pod-hours were reserved and not used") && said.contains(" EUR"), "{said}");
+    assert!(
+        said.contains("reserved and not used, by nobody in the fleet") && said.contains(" EUR"),
+        "{said}"
+    );
+    // Who looks at one of them alone sees the same amounts.
+    let one = ["--json", "-n", "shop", "checkout"];
+    let (is_content, said) = cost(&server, &[&reserved[..], &one].concat());
+    assert!(is_content, "{said}");
+    let of_one: Value = serde_json::from_str(&said)?;
+    assert_eq!((&of_one["autoscalers"][0], &of_one["bill"]), (&costs["autoscalers"][0], &costs["bill"]));
+    assert_eq!((&of_one["total"], &of_one["is_whole"]), (&costs["autoscalers"][0]["total"], &false.into()));
     Ok(())
 }
 
@@ -188,6 +215,7 @@ fn in_a_browser(executable: &Path) -> Result<(), Failed> {
     let after = |text: &str| dom.split_once(text).map(|(_, rest)| rest.split('"').next().unwrap_or_default());
     let (errors, drawn) = after("data-probe=\"").and_then(|probe| probe.split_once('|')).ok_or("no probe")?;
     assert!(errors.is_empty() && drawn.parse::<u64>()? > 1000, "{errors} {drawn}");
+    assert_eq!(costs["total"], costs["bill"]["total"]);
     let total: f64 = after("<data id=\"total\" value=\"").ok_or("no total")?.parse()?;
     assert_eq!(costs["bill"]["total"].as_f64(), Some(total));
     for (place, number) in [(0, 0), (0, 1), (1, 0)] {

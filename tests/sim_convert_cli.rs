@@ -126,6 +126,10 @@ fn what_makes_no_trace_is_told_with_its_place() {
     put("vector.json", &answer().to_string().replace("matrix", "vector"));
     put("broken.json", "{\"status\":\n oops");
     put("gap.json", &answer().to_string().replace("1767600120", "1767600121"));
+    put("warned.json", &answer().to_string().replacen('{', "{\"warnings\":[\"a store is gone\"],", 1));
+    put("partial.json", &answer().to_string().replacen('{', "{\"isPartial\":true,", 1));
+    put("error.json", r#"{"status":"error","errorType":"execution","error":"too many samples"}"#);
+    put("far.json", &answer().to_string().replace("1767600060", "0"));
     put("day.csv", "HashOwner,Trigger,1,2\no,http,1,2\n");
     let refused = |arguments: &[&str], expected: &str| {
         let out = sim(folder.path(), &[&["convert", "--from"], arguments].concat());
@@ -146,6 +150,31 @@ fn what_makes_no_trace_is_told_with_its_place() {
     refused(&["log", "--duration", "none", "access.log", "--out", "a.req.csv"], "a.req.csv: the durations");
     refused(&["log", "access.log", "--out", "nowhere/a.req.csv"], "--out nowhere/a.req.csv");
     refused(&["log", "--step", "0s", "access.log", "--out", "a.rate.csv"], "--step 0s");
+    refused(&["log", "--step", "12h", "access.log", "--out", "a.rate.csv"], "all of it lies in one step");
+    refused(
+        &["log", "--only", "http", "access.log", "--out", "a.rate.csv"],
+        "--only: is for --from azure-functions",
+    );
+    refused(&["prometheus", "--unit", "ms", "answer.json", "--out", "a.rate.csv"], "--unit: says how a line");
+    refused(
+        &["azure-functions", "--step", "1h", "day.csv", "--out", "a.rate.csv"],
+        "--step: these invocations",
+    );
+    refused(&["prometheus", "answer.json", "answer.json", "--out", "a.rate.csv"], "one answer at a time");
+    refused(&["prometheus", "--step", "7s", "answer.json", "--out", "a.rate.csv"], "uneven steps");
+    refused(
+        &["prometheus", "warned.json", "--out", "a.rate.csv"],
+        "warned.json: the server warns that its answer is not whole (a store is gone)",
+    );
+    refused(
+        &["prometheus", "partial.json", "--out", "a.rate.csv"],
+        "partial.json: the server says that its answer is partial",
+    );
+    refused(
+        &["prometheus", "error.json", "--out", "a.rate.csv"],
+        "error.json: the server refused: too many samples",
+    );
+    refused(&["prometheus", "far.json", "--out", "a.rate.csv"], "steps are more than 10000000");
     refused(
         &["prometheus", "vector.json", "--out", "a.rate.csv"],
         "vector.json:1: found success with a vector",
@@ -157,4 +186,43 @@ fn what_makes_no_trace_is_told_with_its_place() {
         &["azure-functions", "day.csv", "--out", "a.rate.csv"],
         "day.csv:1: found HashOwner,Trigger,1,2…",
     );
+}
+
+#[test]
+fn a_file_stays_as_it_was_where_nothing_comes_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("access.log"), access_log()).unwrap();
+    std::fs::write(at("empty.log"), "").unwrap();
+    let failing: [(&[&str], &str); 4] = [
+        (&["access.log", "--duration", "none"], "keep.req.csv"),
+        (&["access.log"], "keep.hist.csv"),
+        (&["access.log", "--step", "2d"], "keep.rate.csv"),
+        (&["empty.log"], "keep.req.csv"),
+    ];
+    for (arguments, name) in failing {
+        for before in [Some("older"), None] {
+            match before {
+                Some(text) => std::fs::write(at(name), text).unwrap(),
+                None => std::fs::remove_file(at(name)).unwrap(),
+            }
+            let out =
+                sim(folder.path(), &[&["convert", "--from", "log"], arguments, &["--out", name]].concat());
+            assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+            assert_eq!(std::fs::read_to_string(at(name)).ok().as_deref(), before, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_query_that_lacks_every_other_step_is_read_by_the_step_that_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let values: Vec<Value> = (0..3).map(|i| json!([1_767_600_060 + 120 * i, "1"])).collect();
+    let series = |le: &str| json!({"metric": {"le": le}, "values": values});
+    let result = [series("0.0"), series("0.1"), series("+Inf")];
+    let answer = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
+    std::fs::write(folder.path().join("gaps.json"), answer.to_string()).unwrap();
+    convert(folder.path(), &["--from", "prometheus", "--step", "1m", "gaps.json", "--out", "a.hist.csv"]);
+    let written = std::fs::read_to_string(folder.path().join("a.hist.csv")).unwrap();
+    assert_eq!(written, "timestamp_s,le_0.1,le_+Inf\n0,60,0\n60,0,0\n120,60,0\n180,0,0\n240,60,0\n");
 }

@@ -264,12 +264,13 @@ fn read(json: &[u8], at: Time) -> Result<Answer, QueryError> {
     if response.status != "success" || response.data.result_type != "vector" {
         return Err(QueryError::Malformed);
     }
+    let warned = response.is_warned_of();
     let results = response.data.result;
     if results.len() > MAX_ANSWER_SERIES {
         return Err(QueryError::TooManySeries);
     }
     let series = results.into_iter().map(RawSeries::checked).collect::<Result<_, _>>()?;
-    Ok(Answer { at, series, warned: !response.warnings.is_empty() })
+    Ok(Answer { at, series, warned })
 }
 
 /// The answer to a range query, as the API writes it.
@@ -278,11 +279,12 @@ fn read_range(json: &[u8]) -> Result<Option<Vec<Track>>, QueryError> {
     if response.status != "success" || response.data.result_type != "matrix" {
         return Err(QueryError::Malformed);
     }
+    let is_whole = !response.is_warned_of();
     let results = response.data.result;
     if results.len() > MAX_ANSWER_SERIES {
         return Err(QueryError::TooManySeries);
     }
-    if !response.warnings.is_empty() {
+    if !is_whole {
         return Ok(None);
     }
     let track = |RawTrack { metric, values }: RawTrack| {
@@ -304,11 +306,22 @@ struct RawTrack {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RawResponse<T> {
     status: String,
     data: RawData<T>,
+    /// What Prometheus and Thanos say of answers that lack something.
     #[serde(default)]
     warnings: Vec<de::IgnoredAny>,
+    /// The same of VictoriaMetrics.
+    #[serde(default)]
+    is_partial: bool,
+}
+
+impl<T> RawResponse<T> {
+    fn is_warned_of(&self) -> bool {
+        self.is_partial || !self.warnings.is_empty()
+    }
 }
 
 #[derive(Deserialize)]
@@ -433,6 +446,8 @@ mod tests {
         assert_eq!(tracks, Ok(Some(vec![Track { labels, points }, empty])));
         let warned = br#"{"status":"success","data":{"resultType":"matrix","result":[]},"warnings":["a store is gone"]}"#;
         assert_eq!(read_range(warned), Ok(None));
+        let partial = br#"{"status":"success","isPartial":true,"data":{"resultType":"matrix","result":[]}}"#;
+        assert_eq!(read_range(partial), Ok(None));
         assert_eq!(matrix(r#"{"metric":{},"values":[[1,2]]}"#), Err(QueryError::Malformed));
         let vector = br#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
         assert_eq!(read_range(vector), Err(QueryError::Malformed));

@@ -3,7 +3,7 @@
 use plimsoll_page::{Page, escape};
 use serde_json::json;
 
-use super::text::{money, percent, settings};
+use super::text::{money, of_fleet, percent, settings};
 use super::{Costs, OfAutoscaler};
 
 const SCRIPT: &str = include_str!("page.js");
@@ -19,32 +19,28 @@ pub fn page(costs: &Costs) -> serde_json::Result<String> {
     let drawn = costs.autoscalers.iter().take(MOST_DRAWN);
     let lines: Vec<_> =
         drawn.map(|of| json!({"name": format!("{}/{}", of.namespace, of.name), "days": of.days})).collect();
-    let together: Vec<f64> = {
-        let days = costs.autoscalers.iter().map(|of| of.days.len()).max().unwrap_or(0);
-        (0..days).map(|day| costs.autoscalers.iter().filter_map(|of| of.days.get(day)).sum()).collect()
-    };
     let data = json!({
         "from": costs.from,
         "currency": costs.bill.currency,
-        "days": together,
+        "days": costs.days,
         "autoscalers": lines,
     });
     let title = "What pods cost";
     let region = costs.bill.region.as_ref().map(|region| format!(" Prices of {}.", escape(region)));
-    let unknown = costs.hours - costs.known_hours.min(costs.hours);
-    let gaps = match unknown {
+    let gaps = match costs.unknown_hours() {
         0 => String::new(),
-        _ => format!(" {unknown} of {} hours are not known, and cost nothing here.", costs.hours),
+        unknown => format!(" {unknown} of {} hours are not known, and cost nothing here.", costs.hours),
     };
     let body = format!(
         "<header>\n<h1>{title}</h1>\n<p class=\"soft\">From {} to {}.{}{gaps}</p>\n\
-         <p class=\"lead\">All together <data id=\"total\" value=\"{}\">{}</data>.{}</p>\n</header>\n{}{}{}{NOTES}{FOOTER}",
+         <p class=\"lead\">{} <data id=\"total\" value=\"{}\">{}</data>.{}</p>\n</header>\n{}{}{}{NOTES}{FOOTER}",
         escape(&costs.from),
         escape(&costs.to),
         region.unwrap_or_default(),
-        costs.bill.total,
-        escape(&money(costs, costs.bill.total)),
-        unused(costs),
+        if costs.is_whole { "All together" } else { "Those below" },
+        costs.total,
+        escape(&money(costs, costs.total)),
+        of_the_fleet(costs),
         chart(costs),
         weeks(costs),
         autoscalers(costs),
@@ -53,11 +49,8 @@ pub fn page(costs: &Costs) -> serde_json::Result<String> {
     Ok(Page { title, body: &body, data: &data, script: SCRIPT, is_live: false }.to_string())
 }
 
-fn unused(costs: &Costs) -> String {
-    match costs.bill.unused_reserved_pod_hours {
-        hours if hours >= 0.5 => format!(" {hours:.0} pod-hours were reserved and not used."),
-        _ => String::new(),
-    }
+fn of_the_fleet(costs: &Costs) -> String {
+    of_fleet(costs).iter().map(|said| format!(" {}", escape(said))).collect()
 }
 
 fn chart(costs: &Costs) -> String {
@@ -110,7 +103,7 @@ fn autoscalers(costs: &Costs) -> String {
                      <td><data id=\"a{place}-s{number}-cost_per_day\" value=\"{}\">{}</data></td><td class=\"soft\">{}</td><td>{short}</td></tr>\n",
                     escape(&settings(stage)),
                     escape(&stage.from.get(..16).unwrap_or_default().replace('T', " ")),
-                    f64::from(stage.known_hours) / 24.0,
+                    stage.known_hours / 24.0,
                     stage.pods_mean,
                     stage.cost_per_day,
                     escape(&money(costs, stage.cost_per_day)),

@@ -10,7 +10,7 @@ pub fn text(costs: &Costs) -> String {
         "What pods cost from {} to {}{}\n",
         costs.from,
         costs.to,
-        match costs.hours - costs.known_hours.min(costs.hours) {
+        match costs.unknown_hours() {
             0 => String::new(),
             unknown => format!("; {unknown} of {} hours are not known", costs.hours),
         }
@@ -19,10 +19,10 @@ pub fn text(costs: &Costs) -> String {
         // Writing to a text cannot fail.
         let _ = autoscaler(&mut text, costs, of);
     }
-    let bill = &costs.bill;
-    let _ = writeln!(text, "\nAll together  {}", money(costs, bill.total));
-    if bill.unused_reserved_pod_hours >= 0.5 {
-        let _ = writeln!(text, "{:.0} pod-hours were reserved and not used.", bill.unused_reserved_pod_hours);
+    let whose = if costs.is_whole { "All together" } else { "Those above" };
+    let _ = writeln!(text, "\n{whose}  {}", money(costs, costs.total));
+    for said in of_fleet(costs) {
+        let _ = writeln!(text, "{said}");
     }
     for week in &costs.weeks {
         let change = week.change_percent.map(percent).unwrap_or_default();
@@ -31,6 +31,23 @@ pub fn text(costs: &Costs) -> String {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
+}
+
+/// What is to be said of the whole fleet, a sentence each.
+pub(super) fn of_fleet(costs: &Costs) -> Vec<String> {
+    let mut said = Vec::new();
+    if !costs.is_whole {
+        said.push(format!("The whole fleet: {}.", money(costs, costs.bill.total)));
+    }
+    let unused = costs.bill.unused_reserved_pod_hours;
+    if unused >= 0.5 {
+        let whose = if costs.is_whole { "" } else { ", by nobody in the fleet" };
+        said.push(format!("{unused:.0} pod-hours were reserved and not used{whose}."));
+    }
+    if costs.is_whole && costs.unshared > 0.0 {
+        said.push(format!("{} of it while there was no pod at all.", money(costs, costs.unshared)));
+    }
+    said
 }
 
 fn autoscaler(text: &mut String, costs: &Costs, of: &OfAutoscaler) -> std::fmt::Result {
@@ -54,7 +71,7 @@ fn autoscaler(text: &mut String, costs: &Costs, of: &OfAutoscaler) -> std::fmt::
             "  {:<28} {:<17} {:>6.1} {:>7.1} {:>16} {:>9} {short:>15}",
             settings(stage),
             stage.from.get(..16).unwrap_or_default().replace('T', " "),
-            f64::from(stage.known_hours) / 24.0,
+            stage.known_hours / 24.0,
             stage.pods_mean,
             money(costs, stage.cost_per_day),
             stage.change_percent.map(percent).unwrap_or_default(),

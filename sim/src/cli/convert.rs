@@ -3,14 +3,17 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use plimsoll::units::Span;
 
 use super::output::Target;
 use crate::convert::{
-    Content, Converted, Field, Format, LogFormat, PassedOver, Unit, azure_functions, range_query,
-    requests_of_logs, write,
+    ConvertError, Field, Format, LogFormat, PassedOver, Trace, Unit, azure_functions, range_query,
+    requests_of_logs, trace,
 };
+
+const MINUTE: Span = Span::from_secs(60);
 
 pub(super) const HELP: &str = "\
 From a log, a line a request; when it stands in brackets ([10/Oct/2000:13:55:36 -0700]), and how long at the end
@@ -39,21 +42,21 @@ pub(super) struct Convert {
     /// Where the trace goes: *.req.csv, *.rate.csv or *.hist.csv, with .gz to compress it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Where a line says when: brackets, or the text before it
-    #[arg(long, value_name = "brackets|TEXT", default_value = "brackets")]
-    time: String,
-    /// Where a line says how long the request took: last, none, or the text before it
-    #[arg(long, value_name = "last|none|TEXT", default_value = "last")]
-    duration: String,
-    /// What durations are in
-    #[arg(long, value_enum, default_value_t = UnitName::S)]
-    unit: UnitName,
+    /// Where a line of a log says when: brackets, or the text before it [default: brackets]
+    #[arg(long, value_name = "brackets|TEXT")]
+    time: Option<String>,
+    /// Where it says how long the request took: last, none, or the text before it [default: last]
+    #[arg(long, value_name = "last|none|TEXT")]
+    duration: Option<String>,
+    /// What durations are in [default: s]
+    #[arg(long, value_enum)]
+    unit: Option<UnitName>,
     /// A line says when the request came, and not when it was answered
     #[arg(long)]
     arrival: bool,
-    /// Length of a step, where requests are counted
-    #[arg(long, value_name = "T", default_value = "1m")]
-    step: Span,
+    /// Length of a step: in which requests of a log are counted [default: 1m], or of the range query [default: the least that occurs in its answer]
+    #[arg(long, value_name = "T")]
+    step: Option<Span>,
     /// Of Azure's functions those alone whose row has this text, such as the trigger http
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -82,57 +85,74 @@ enum UnitName {
 }
 
 pub(super) fn execute(asked: &Convert) -> anyhow::Result<()> {
+    asked.check()?;
     let format = Format::of(&asked.out)?;
     let target = Target::open("--out", &asked.out.to_string_lossy())?;
     let converted = match asked.from {
         From::Log => requests_of_logs(&asked.files, &asked.log_format())?,
         From::Prometheus => {
-            let [file] = asked.files.as_slice() else { anyhow::bail!("one answer at a time was expected") };
-            range_query(file)?
+            let [file] = asked.files.as_slice() else {
+                return Err(
+                    ConvertError::Unused { given: "FILE", why: "one answer at a time is read" }.into()
+                );
+            };
+            range_query(file, asked.step)?
         }
         From::AzureFunctions => azure_functions(&asked.files, asked.only.as_deref())?,
     };
-    let start = target.fill_by(|file| write(&converted.content, format, asked.step, &asked.out, file))?;
-    let _ = writeln!(
-        io::stderr(),
-        "{}: {} from {}",
-        asked.out.display(),
-        found(&converted),
-        start.to_rfc3339_secs()
-    );
+    let step = asked.step.unwrap_or(MINUTE);
+    let made = trace(converted.content, format, step, &asked.out)?;
+    target.fill_by(|file| made.write(file).with_context(|| asked.out.display().to_string()))?;
+    let _ = writeln!(io::stderr(), "{}: {}", asked.out.display(), found(&made));
     if let Some(PassedOver { lines, first, why }) = converted.passed_over {
         let _ = writeln!(io::stderr(), "{lines} lines were passed over; {first}: {why}");
     }
     Ok(())
 }
 
-fn found(converted: &Converted) -> String {
-    match &converted.content {
-        Content::Requests(requests) => format!("{} requests", requests.len()),
-        Content::Counts(counts) => {
-            let requests: f64 = counts.rows.iter().flatten().sum();
-            format!("{requests:.0} requests in {} steps of {}", counts.rows.len(), counts.step)
-        }
-    }
+fn found(made: &Trace) -> String {
+    let (requests, steps) = made.size();
+    let steps = steps.map(|(steps, step)| format!(" in {steps} steps of {step}"));
+    let start = made.start().map(|start| format!(" from {}", start.to_rfc3339_secs()));
+    format!("{requests:.0} requests{}{}", steps.unwrap_or_default(), start.unwrap_or_default())
 }
 
 impl Convert {
+    /// That nothing was asked for that would be passed over.
+    fn check(&self) -> Result<(), ConvertError> {
+        let is_log = matches!(self.from, From::Log);
+        let is_azure = matches!(self.from, From::AzureFunctions);
+        let of_a_log = "says how a line of --from log is read";
+        let given = [
+            ("--time", self.time.is_some() && !is_log, of_a_log),
+            ("--duration", self.duration.is_some() && !is_log, of_a_log),
+            ("--unit", self.unit.is_some() && !is_log, of_a_log),
+            ("--arrival", self.arrival && !is_log, of_a_log),
+            ("--step", self.step.is_some() && is_azure, "these invocations are counted by minutes"),
+            ("--only", self.only.is_some() && !is_azure, "is for --from azure-functions"),
+        ];
+        match given.into_iter().find(|(_, is_unused, _)| *is_unused) {
+            Some((given, _, why)) => Err(ConvertError::Unused { given, why }),
+            None => Ok(()),
+        }
+    }
+
     fn log_format(&self) -> LogFormat {
         LogFormat {
-            time: match self.time.as_str() {
-                "brackets" => Field::Brackets,
-                text => Field::After(text.to_owned()),
+            time: match self.time.as_deref() {
+                None | Some("brackets") => Field::Brackets,
+                Some(text) => Field::After(text.to_owned()),
             },
-            duration: match self.duration.as_str() {
-                "none" => None,
-                "last" => Some(Field::Last),
-                text => Some(Field::After(text.to_owned())),
+            duration: match self.duration.as_deref() {
+                Some("none") => None,
+                None | Some("last") => Some(Field::Last),
+                Some(text) => Some(Field::After(text.to_owned())),
             },
             unit: match self.unit {
-                UnitName::S => Unit::Seconds,
-                UnitName::Ms => Unit::Milliseconds,
-                UnitName::Us => Unit::Microseconds,
-                UnitName::Ns => Unit::Nanoseconds,
+                None | Some(UnitName::S) => Unit::Seconds,
+                Some(UnitName::Ms) => Unit::Milliseconds,
+                Some(UnitName::Us) => Unit::Microseconds,
+                Some(UnitName::Ns) => Unit::Nanoseconds,
             },
             is_arrival: self.arrival,
         }

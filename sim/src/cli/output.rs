@@ -20,16 +20,21 @@ pub(super) struct Unwritable {
 pub(super) struct Target {
     path: String,
     file: File,
+    /// It was made for this, and nothing is in it yet.
+    is_new: bool,
 }
 
 impl Target {
     /// Opens the file. To be called before the work: who waited for it should not learn only then that there is no such folder.
     pub(super) fn open(option: &'static str, path: &str) -> Result<Self, Unwritable> {
         // The file as it is, so that a run that fails leaves an older report alone.
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let mut options = OpenOptions::new();
+        let made = options.write(true).create_new(true).open(path);
+        let is_new = made.is_ok();
+        let file = made.or_else(|_| options.create_new(false).create(true).open(path));
         let path = path.to_owned();
         match file {
-            Ok(file) => Ok(Self { path, file }),
+            Ok(file) => Ok(Self { path, file, is_new }),
             Err(source) => Err(Unwritable { option, path, source }),
         }
     }
@@ -48,8 +53,18 @@ impl Target {
         // Devices and pipes have no length.
         let is_file = self.file.metadata().map(|metadata| metadata.is_file());
         let emptied = is_file.and_then(|is_file| if is_file { self.file.set_len(0) } else { Ok(()) });
-        emptied.with_context(|| self.path)?;
+        emptied.with_context(|| self.path.clone())?;
+        self.is_new = false;
         Ok(write(&mut self.file)?)
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // What was asked for did not come about: an empty file would look as if it had.
+        if self.is_new {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

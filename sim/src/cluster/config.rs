@@ -190,12 +190,28 @@ impl StartUp {
         }
     }
 
+    /// What it takes on average.
+    pub fn mean(self) -> Span {
+        match self {
+            Self::Fixed(span) => span,
+            Self::LogNormal { median, p95 } => {
+                let sigma = Self::sigma(median, p95);
+                Span::from_secs_f64(median.as_secs_f64() * (0.5 * sigma * sigma).exp())
+            }
+        }
+    }
+
+    /// Standard deviation of the logarithm.
+    fn sigma(median: Span, p95: Span) -> f64 {
+        (p95.as_secs_f64() / median.as_secs_f64()).ln() / NORMAL_P95
+    }
+
     /// That of the `pod`-th pod of a run: the same one whoever asks for it.
     pub(crate) fn draw(self, seed: u64, pod: u64) -> Span {
         match self {
             Self::Fixed(span) => span,
             Self::LogNormal { median, p95 } => {
-                let sigma = (p95.as_secs_f64() / median.as_secs_f64()).ln() / NORMAL_P95;
+                let sigma = Self::sigma(median, p95);
                 let p = generator(seed, Purpose::StartUp(pod)).random_range(1e-6..1.0 - 1e-6);
                 Span::from_secs_f64(median.as_secs_f64() * (sigma * normal_quantile(p)).exp())
             }
@@ -245,6 +261,8 @@ mod tests {
         let by = |limit: i64| drawn.iter().filter(|s| **s <= Span::from_secs(limit)).count();
         // Four standard deviations of a binomial count.
         assert!(by(20).abs_diff(2000) < 127 && by(40).abs_diff(3800) < 55, "{} {}", by(20), by(40));
+        let mean = drawn.iter().map(|span| span.as_secs_f64()).sum::<f64>() / 4000.0;
+        assert!((start_up.mean().as_secs_f64() - mean).abs() < 0.6, "{mean}");
     }
 
     #[test]

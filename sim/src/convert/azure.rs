@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plimsoll::units::{Span, Time};
+use plimsoll::units::Span;
 
 use super::{Content, ConvertError, Converted, Counts, open};
 
@@ -21,7 +21,7 @@ pub fn azure_functions(paths: &[PathBuf], only: Option<&str>) -> Result<Converte
     if rows.iter().all(|row| row == &[0.0]) {
         return Err(ConvertError::Empty { path: paths.first().cloned().unwrap_or_default() });
     }
-    let counts = Counts { start: Time::EPOCH, step: Span::from_secs(60), le: None, rows };
+    let counts = Counts { start: None, step: Span::from_secs(60), le: None, rows };
     Ok(Converted { content: Content::Counts(counts), passed_over: None })
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// Which one.
         path: PathBuf,
@@ -59,6 +59,30 @@ pub enum ConvertError {
         /// What is to be written.
         path: PathBuf,
         /// What is not known.
+        why: &'static str,
+    },
+    /// So many steps that an instant must be wrong.
+    #[error("{steps} steps are more than {most}: is an instant wrong? Else give a longer --step")]
+    TooManySteps {
+        /// How many there would be.
+        steps: i64,
+        /// How many there may be.
+        most: i64,
+    },
+    /// A server that does not stand to its answer.
+    #[error("{}: the server {said}: ask it again", path.display())]
+    NotWhole {
+        /// The answer.
+        path: PathBuf,
+        /// What it said.
+        said: String,
+    },
+    /// Something that says nothing where it was given.
+    #[error("{given}: {why}")]
+    Unused {
+        /// What was given.
+        given: &'static str,
+        /// What it would be for.
         why: &'static str,
     },
     /// Steps that cannot be.

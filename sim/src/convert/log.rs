@@ -16,8 +16,9 @@ use crate::trace::MAX_REQUESTS;
 /// Share of the lines that may be none of a request.
 const MOST_PASSED_OVER: f64 = 0.5;
 
-/// What is earlier is no instant of a request but some other number: 1973.
+/// What is earlier, or later, is no instant of a request but some other number: 1973 and 2255.
 const EARLIEST: Time = Time::from_secs(100_000_000);
+const LATEST: Time = Time::from_secs(9_000_000_000);
 
 /// How a line is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl LogFormat {
     fn request(&self, line: &str) -> Result<Arrival, &'static str> {
         let at = match &self.time {
             // An address or the number of a process may stand in brackets before it.
-            Field::Brackets => in_brackets(line).filter_map(instant).find(|at| *at >= EARLIEST),
+            Field::Brackets => in_brackets(line).find_map(instant),
             field => field.text(line).and_then(instant),
         };
         let at = at.ok_or("there is no instant where it should be")?;
@@ -139,7 +140,7 @@ impl Field {
             Self::Brackets => in_brackets(line).next(),
             Self::Last => line.split_whitespace().next_back().map(|word| word.trim_matches('"')),
             Self::After(key) => {
-                let rest = line.split_once(key.as_str())?.1.trim_start();
+                let rest = after(line, key)?.trim_start();
                 match rest.strip_prefix('"') {
                     Some(quoted) => quoted.split('"').next(),
                     None => {
@@ -151,12 +152,37 @@ impl Field {
     }
 }
 
+/// What comes after a text that begins a word. Inside of quotes stands what clients send; it counts where the text is nowhere else, and then the last
+/// of it, as when the whole line is quoted in another log.
+fn after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let begins_a_word = |at: usize| {
+        let before = line.get(..at).and_then(|before| before.chars().next_back());
+        !key.starts_with(char::is_alphanumeric)
+            || before.is_none_or(|before| before.is_whitespace() || "{[(<,;|\"'".contains(before))
+    };
+    let found = || line.match_indices(key).filter(|(at, _)| begins_a_word(*at));
+    let is_outside = |(at, _): &(usize, &str)| {
+        let (mut is_inside, mut is_escaped) = (false, false);
+        for c in line.get(..*at).unwrap_or_default().chars() {
+            is_inside ^= c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+        }
+        !is_inside
+    };
+    let (at, _) = found().find(is_outside).or_else(|| found().last())?;
+    line.get(at + key.len()..)
+}
+
 fn in_brackets(line: &str) -> impl Iterator<Item = &str> {
     line.split('[').skip(1).filter_map(|rest| rest.split_once(']').map(|(text, _)| text))
 }
 
 /// An instant as web servers, RFC 3339 or seconds (or milliseconds) since 1970 have it.
 fn instant(text: &str) -> Option<Time> {
+    number_or_date(text).filter(|at| (EARLIEST..LATEST).contains(at))
+}
+
+fn number_or_date(text: &str) -> Option<Time> {
     if let Ok(number) = text.parse::<f64>() {
         // Of what is beyond the year 5000 as seconds, milliseconds are meant.
         let seconds = if number.abs() >= 1e11 { number / 1e3 } else { number };
@@ -214,6 +240,34 @@ mod tests {
             let request = format.request(line).unwrap();
             assert_eq!(request.at, Time::from_secs(1_767_323_045) + Span::from_millis(500), "{line}");
             assert_eq!(request.duration, Some(Span::from_nanos(12_500_000)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_clients_send_is_not_taken_for_what_the_server_says() {
+        let format = LogFormat { duration: Some(Field::After("rt=".into())), ..nginx() };
+        let when = "10.0.0.1 [10/Oct/2000:13:55:36 -0700]";
+        for line in [
+            r#""GET /list?start=20 HTTP/1.1" 200 "curl" urt=0.9 rt=0.123"#,
+            r#""GET /list?rt=20 HTTP/1.1" 200 "rt=7" rt=0.123 ut=5"#,
+            r#""GET /a" 200 "an \" rt=7" rt="0.123""#,
+            r#"rt=0.123 "GET / rt=20 HTTP/1.1" 200"#,
+        ] {
+            let duration = format.request(&format!("{when} {line}")).unwrap().duration;
+            assert_eq!(duration, Some(Span::from_millis(123)), "{line}");
+        }
+        // All of it is quoted where one log is written into another.
+        let wrapped = format!(r#"{{"log":"{when} GET /x?rt=20 200 rt=0.123","stream":"stdout"}}"#);
+        assert!(format.request(&wrapped).is_err(), "a quote at the end of a number is none of it");
+        let wrapped = format!(r#"{{"log":"{when} GET /x?rt=20 200 rt=0.123 end","stream":"stdout"}}"#);
+        assert_eq!(format.request(&wrapped).unwrap().duration, Some(Span::from_millis(123)));
+    }
+
+    #[test]
+    fn a_number_that_is_no_instant_is_none() {
+        let format = LogFormat { time: Field::After("ts=".into()), duration: None, ..nginx() };
+        for line in ["ts=5", "ts=99999999999", "ts=nan", "ts=-1", "ts=9300-01-01T00:00:00Z"] {
+            assert_eq!(format.request(line), Err("there is no instant where it should be"), "{line}");
         }
     }
 

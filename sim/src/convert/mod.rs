@@ -20,7 +20,7 @@ pub use azure::azure_functions;
 pub use error::ConvertError;
 pub use log::{Field, LogFormat, Unit, requests_of_logs};
 pub use range::range_query;
-pub use write::{Format, write};
+pub use write::{Format, Trace, trace};
 
 /// Longest line that is read.
 const MAX_LINE: u64 = 1 << 20;
@@ -69,8 +69,8 @@ pub struct Arrival {
 /// Requests by step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
-    /// When the first step begins.
-    pub start: Time,
+    /// When the first step begins; none where that is not told.
+    pub start: Option<Time>,
     /// How long one is.
     pub step: Span,
     /// Upper bounds of the duration classes in seconds, ascending, infinity last; none where durations are not known.

@@ -9,6 +9,9 @@ use plimsoll::units::{Span, Time};
 
 use super::{Arrival, Content, ConvertError, Counts};
 
+/// Steps of a trace: nineteen years of minutes.
+const MAX_STEPS: i64 = 10_000_000;
+
 /// What is written, by the name's ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
@@ -42,80 +45,111 @@ impl Format {
     }
 }
 
-/// Writes a trace that begins at zero; of requests that are counted, each `step`. The instant at which it begins.
-///
-/// # Errors
-/// When what was read does not tell it, or it cannot be written.
-pub fn write(
-    content: &Content,
-    format: Format,
-    step: Span,
-    path: &Path,
-    into: impl Write,
-) -> Result<Time, ConvertError> {
-    if !(Span::from_secs(1)..=Span::from_secs(86_400)).contains(&step) {
-        return Err(ConvertError::Step(step));
-    }
-    let failed = |source| ConvertError::io(path, source);
-    if format.is_compressed {
-        let mut into = GzEncoder::new(io::BufWriter::new(into), Compression::default());
-        let start = plain(content, format.kind, step, path, &mut into)?;
-        into.finish().and_then(|mut into| into.flush()).map_err(failed)?;
-        Ok(start)
-    } else {
-        let mut into = io::BufWriter::new(into);
-        let start = plain(content, format.kind, step, path, &mut into)?;
-        into.flush().map_err(failed)?;
-        Ok(start)
-    }
+/// A trace that can be written: it begins at zero.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    rows: TraceRows,
+    is_compressed: bool,
+    start: Option<Time>,
 }
 
-fn plain(
-    content: &Content,
-    kind: Kind,
-    step: Span,
-    path: &Path,
-    into: &mut impl Write,
-) -> Result<Time, ConvertError> {
+#[derive(Debug, Clone, PartialEq)]
+enum TraceRows {
+    Requests(Vec<Arrival>),
+    Rates(Counts),
+    Histograms(Counts),
+}
+
+/// What was read as a trace; of requests that are counted, each `step`.
+///
+/// # Errors
+/// When what was read does not tell it, or it would be none that the simulator takes.
+pub fn trace(content: Content, format: Format, step: Span, path: &Path) -> Result<Trace, ConvertError> {
     let lacks = |why| Err(ConvertError::Lacks { path: path.to_owned(), why });
-    let failed = |source| ConvertError::io(path, source);
-    match (content, kind) {
+    let rows = match (content, format.kind) {
         (Content::Requests(all), Kind::Requests) => {
             if all.iter().any(|request| request.duration.is_none()) {
                 return lacks(
                     "the durations of requests are not known: say where they stand, or write a .rate.csv",
                 );
             }
-            let start = all.first().map_or(Time::EPOCH, |first| first.at);
-            requests(all, start, into).map_err(failed)?;
-            Ok(start)
+            TraceRows::Requests(all)
         }
-        (Content::Requests(all), Kind::Rates) => {
-            let counts = count(all, step);
-            rates(&counts, into).map_err(failed)?;
-            Ok(counts.start)
-        }
+        (Content::Requests(all), Kind::Rates) => TraceRows::Rates(count(&all, step)?),
         (Content::Requests(_), Kind::Histograms) => {
-            lacks("requests one by one make a .req.csv, which tells more, or a .rate.csv")
+            return lacks("requests one by one make a .req.csv, which tells more, or a .rate.csv");
         }
         (Content::Counts(_), Kind::Requests) => {
-            lacks("only numbers of requests are known: write a .rate.csv or .hist.csv")
+            return lacks("only numbers of requests are known: write a .rate.csv or .hist.csv");
         }
-        (Content::Counts(counts), Kind::Rates) => {
-            rates(counts, into).map_err(failed)?;
-            Ok(counts.start)
-        }
-        (Content::Counts(Counts { le: None, .. }), Kind::Histograms) => {
-            lacks("durations are not known: write a .rate.csv, or ask for the rate of buckets by le")
-        }
+        (Content::Counts(counts), Kind::Rates) => TraceRows::Rates(counts),
         (Content::Counts(counts), Kind::Histograms) => {
-            histograms(counts, into).map_err(failed)?;
-            Ok(counts.start)
+            if counts.le.as_ref().is_none_or(|le| le.iter().all(|le| le.is_infinite())) {
+                return lacks(
+                    "durations are not known: write a .rate.csv, or ask for the rate of buckets by le",
+                );
+            }
+            TraceRows::Histograms(counts)
+        }
+    };
+    let start = match &rows {
+        TraceRows::Requests(all) => all.first().map(|first| first.at),
+        TraceRows::Rates(counts) | TraceRows::Histograms(counts) => {
+            if counts.rows.len() < 2 {
+                return lacks(
+                    "all of it lies in one step, and a trace has at least two: give a shorter --step",
+                );
+            }
+            counts.start
+        }
+    };
+    Ok(Trace { rows, is_compressed: format.is_compressed, start })
+}
+
+impl Trace {
+    /// The instant at which it begins; none where nobody told it.
+    pub fn start(&self) -> Option<Time> {
+        self.start
+    }
+
+    /// Requests, and the steps in which they are counted.
+    pub fn size(&self) -> (f64, Option<(usize, Span)>) {
+        match &self.rows {
+            TraceRows::Requests(all) => (all.len() as f64, None),
+            TraceRows::Rates(counts) | TraceRows::Histograms(counts) => {
+                (counts.rows.iter().flatten().sum(), Some((counts.rows.len(), counts.step)))
+            }
+        }
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, into: impl Write) -> io::Result<()> {
+        let into = io::BufWriter::new(into);
+        if self.is_compressed {
+            let mut into = GzEncoder::new(into, Compression::default());
+            self.write_plain(&mut into)?;
+            into.finish()?.flush()
+        } else {
+            let mut into = into;
+            self.write_plain(&mut into)?;
+            into.flush()
+        }
+    }
+
+    fn write_plain(&self, into: &mut impl Write) -> io::Result<()> {
+        match &self.rows {
+            TraceRows::Requests(all) => requests(all, into),
+            TraceRows::Rates(counts) => rates(counts, into),
+            TraceRows::Histograms(counts) => histograms(counts, into),
         }
     }
 }
 
-fn requests(all: &[Arrival], start: Time, into: &mut impl Write) -> io::Result<()> {
+fn requests(all: &[Arrival], into: &mut impl Write) -> io::Result<()> {
+    let start = all.first().map_or(Time::EPOCH, |first| first.at);
     writeln!(into, "timestamp_s,duration_s")?;
     for Arrival { at, duration } in all {
         let duration = duration.unwrap_or(Span::ZERO);
@@ -125,9 +159,14 @@ fn requests(all: &[Arrival], start: Time, into: &mut impl Write) -> io::Result<(
 }
 
 /// Steps begin at whole ones since 1970.
-fn count(all: &[Arrival], step: Span) -> Counts {
+fn count(all: &[Arrival], step: Span) -> Result<Counts, ConvertError> {
+    if !(Span::from_secs(1)..=Span::from_secs(86_400)).contains(&step) {
+        return Err(ConvertError::Step(step));
+    }
     let number = |at: Time| (at - Time::EPOCH).as_nanos().div_euclid(step.as_nanos());
     let first = all.first().map_or(0, |first| number(first.at));
+    let steps = all.last().map_or(0, |last| number(last.at) - first + 1);
+    check_steps(steps)?;
     let mut rows: Vec<Vec<f64>> = Vec::new();
     for request in all {
         let row = usize::try_from(number(request.at) - first).unwrap_or(0);
@@ -136,7 +175,12 @@ fn count(all: &[Arrival], step: Span) -> Counts {
         }
         rows[row][0] += 1.0;
     }
-    Counts { start: Time::EPOCH + step * first, step, le: None, rows }
+    Ok(Counts { start: Some(Time::EPOCH + step * first), step, le: None, rows })
+}
+
+/// That there are not so many that one of the instants must be wrong.
+pub(super) fn check_steps(steps: i64) -> Result<(), ConvertError> {
+    if steps > MAX_STEPS { Err(ConvertError::TooManySteps { steps, most: MAX_STEPS }) } else { Ok(()) }
 }
 
 /// The whole numbers nearest to what came so far: what is rounded in one step is not lost for the next.
@@ -188,12 +232,12 @@ fn histograms(counts: &Counts, into: &mut impl Write) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn written(content: &Content, name: &str) -> Result<(String, Time), String> {
+    fn written(content: &Content, name: &str) -> Result<(String, Option<Time>), String> {
         let (path, mut into) = (Path::new(name), Vec::new());
         let format = Format::of(path).map_err(|e| e.to_string())?;
-        let start =
-            write(content, format, Span::from_secs(60), path, &mut into).map_err(|e| e.to_string())?;
-        Ok((String::from_utf8(into).unwrap(), start))
+        let made = trace(content.clone(), format, Span::from_secs(60), path).map_err(|e| e.to_string())?;
+        made.write(&mut into).unwrap();
+        Ok((String::from_utf8(into).unwrap(), made.start()))
     }
 
     fn at(seconds: i64, millis: i64) -> Arrival {
@@ -206,19 +250,23 @@ mod tests {
         let content = Content::Requests(vec![at(130, 5), at(131, 1500), at(250, 1)]);
         let (text, start) = written(&content, "a.req.csv").unwrap();
         assert_eq!(text, "timestamp_s,duration_s\n0,0.005\n1,1.5\n120,0.001\n");
-        assert_eq!(start, Time::from_secs(130));
+        assert_eq!(start, Some(Time::from_secs(130)));
         let (text, start) = written(&content, "a.rate.csv").unwrap();
         assert_eq!(text, "timestamp_s,requests\n0,2\n60,0\n120,1\n");
-        assert_eq!(start, Time::from_secs(120));
+        assert_eq!(start, Some(Time::from_secs(120)));
         assert!(written(&content, "a.hist.csv").unwrap_err().contains("a.hist.csv: requests one by one"));
         assert!(written(&content, "a.csv").unwrap_err().contains("name it *.req.csv"));
         let without = Content::Requests(vec![Arrival { duration: None, ..at(1, 1) }]);
+        let far = Content::Requests(vec![at(130, 5), at(1_760_000_000, 5)]);
+        assert!(written(&far, "a.rate.csv").unwrap_err().contains("29333332 steps are more than 10000000"));
+        let one = Content::Requests(vec![at(130, 5), at(131, 5)]);
+        assert!(written(&one, "a.rate.csv").unwrap_err().contains("lies in one step"));
         assert!(written(&without, "a.req.csv").unwrap_err().contains("durations of requests are not known"));
     }
 
     #[test]
     fn what_is_rounded_in_one_step_is_not_lost_for_the_next() {
-        let counts = |le, rows| Counts { start: Time::EPOCH, step: Span::from_secs(30), le, rows };
+        let counts = |le, rows| Counts { start: None, step: Span::from_secs(30), le, rows };
         let thirds = Content::Counts(counts(None, vec![vec![1.0 / 3.0]; 6]));
         assert_eq!(
             written(&thirds, "a.rate.csv").unwrap().0,
@@ -229,6 +277,8 @@ mod tests {
             written(&Content::Counts(classes), "a.hist.csv").unwrap().0,
             "timestamp_s,le_0.1,le_+Inf\n0,2,1\n30,2,0\n"
         );
+        let all = Content::Counts(counts(Some(vec![f64::INFINITY]), vec![vec![1.0]; 3]));
+        assert!(written(&all, "a.hist.csv").unwrap_err().contains("durations are not known"));
         assert!(written(&thirds, "a.hist.csv").unwrap_err().contains("durations are not known"));
         assert!(written(&thirds, "a.req.csv").unwrap_err().contains("only numbers of requests"));
     }

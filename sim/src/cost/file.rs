@@ -11,7 +11,7 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum PriceFileError {
     /// It cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum PriceFileError {
         path: PathBuf,
     },
     /// It is not written as it should be.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Yaml {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum PriceFileError {
         source: Box<serde_saphyr::Error>,
     },
     /// Its prices cannot be reckoned with.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Prices {
         /// The file.
         path: PathBuf,

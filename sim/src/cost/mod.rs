@@ -75,8 +75,8 @@ pub enum PriceError {
     /// There are none.
     #[error("prices are given of no region")]
     Empty,
-    /// A number that is none, or negative.
-    #[error("{field}: {value} is not a number from 0 on")]
+    /// A number that is none, negative, or beyond all prices.
+    #[error("{field}: {value} is not a number from 0 to 1000000000")]
     Number {
         /// Which one.
         field: String,
@@ -120,7 +120,7 @@ impl Region {
         if let Some(Spot { price, interruptions_per_hour, .. }) = self.spot {
             numbers.extend([("spot.price", price), ("spot.interruptionsPerHour", interruptions_per_hour)]);
         }
-        let wrong = numbers.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0));
+        let wrong = numbers.into_iter().find(|(_, value)| !(0.0..=MOST).contains(value));
         match wrong {
             None => Ok(()),
             Some((field, value)) => Err(PriceError::Number {
@@ -187,6 +187,9 @@ impl Region {
 }
 
 const DAY: Span = Span::from_secs(86_400);
+
+/// Largest price, and number of reserved pods: beyond it sums would no longer be exact, or numbers at all.
+const MOST: f64 = 1e9;
 
 /// Adds up what pods cost, a step after the other.
 #[derive(Debug, Clone)]
@@ -363,14 +366,14 @@ mod tests {
         let negative = json!({"onDemand": 1.0, "reserved": {"pods": -1, "price": 1}});
         assert_eq!(
             refused(prices(negative), None),
-            "regions.here.reserved.pods: -1 is not a number from 0 on"
+            "regions.here.reserved.pods: -1 is not a number from 0 to 1000000000"
         );
         let right = prices(json!({"onDemand": 1.0}));
         assert!(refused(right.clone(), Some("there")).contains("one of here"));
         let mut two = right.clone();
         two.regions.insert("there".into(), right.regions["here"].clone());
         assert!(refused(two, None).contains("--region, one of here, there"));
-        assert!(PriceList::flat(f64::NAN).is_err());
+        assert!(PriceList::flat(f64::NAN).is_err() && PriceList::flat(1e10).is_err());
     }
 
     #[test]

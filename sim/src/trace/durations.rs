@@ -89,6 +89,10 @@ impl CountedMix {
         let mut rows = Rows::open(path)?;
         let header: Vec<&str> = rows.header().iter().collect();
         let first = match header.as_slice() {
+            ["le_s", "count"] if mix.is_some() => {
+                let expected = "the header mix,le_s,count, since a mix is named";
+                return Err(rows.row_error(header.join(","), expected.to_owned()));
+            }
             ["le_s", "count"] => 0,
             ["mix", "le_s", "count"] => 1,
             _ => {
@@ -232,6 +236,7 @@ mod tests {
         );
         std::fs::write(&path, "le_s,count\n0.2,1\n0.1,1\n").unwrap();
         assert!(refused(None).contains("mixes.csv:3, column le_s"), "{}", refused(None));
+        assert!(refused(Some("a")).contains("the header mix,le_s,count"));
         std::fs::write(&path, "le,count\n").unwrap();
         assert!(refused(None).contains("the header le_s,count"));
     }

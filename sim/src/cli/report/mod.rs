@@ -108,7 +108,7 @@ fn find(asked: &Report) -> anyhow::Result<(Vec<Field>, Findings)> {
                 ledger.add(MINUTE * i64::try_from(step.index).unwrap_or(i64::MAX), MINUTE, step.paid);
             }
         })?;
-        let cost = ledger.map(|ledger| ledger.bill(field.scenario().cluster.start_up.p95()));
+        let cost = ledger.map(|ledger| ledger.bill(field.scenario().cluster.start_up.mean()));
         Ok(OfPolicy { entry, cost, course })
     })?
     .into_iter();
