@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         seen("the list shows each autoscaler's numbers, and which need a look", list),
         seen("one autoscaler is shown with its numbers, reasons, charts and log", one),
         seen("what is on the board is shown as it is written, and never run", hostile),
+        seen("who signs on is shown what the token is good for", signed_on),
         Trial::test("who follows is told of each newer decision", followed),
         Trial::test("only this machine is answered", guarded),
     ];
@@ -106,6 +107,10 @@ fn objects(scene: &Scene, path: &str) -> Value {
 
 /// What a browser makes of the page.
 fn page(scene: &Scene, place: &str, more: &[&str]) -> String {
+    browse(&format!("http://{}/?once{place}", scene.address), more)
+}
+
+fn browse(url: &str, more: &[&str]) -> String {
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new("chromium")
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"])
@@ -113,7 +118,7 @@ fn page(scene: &Scene, place: &str, more: &[&str]) -> String {
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg("--virtual-time-budget=3000")
         .args(more)
-        .arg(format!("http://{}/?once{place}", scene.address))
+        .arg(url)
         .env("TZ", "UTC")
         .output()
         .unwrap();
@@ -212,6 +217,80 @@ fn hostile() -> Result<(), Failed> {
     check(&dom, &["&lt;b&gt;somebody&lt;/b&gt; &amp; \"others\"".to_owned()])?;
     assert!(!dom.contains("<b>somebody"));
     check(&self::dom(&scene, "#/shop/nobody"), &["there is no shop/nobody".to_owned()])
+}
+
+/// Fills in the form as somebody would, then tells what the page shows.
+const SIGNS_ON: &str = r##"<script>
+const errors = [];
+addEventListener("error", event => errors.push(event.message));
+addEventListener("securitypolicyviolation", event => errors.push(event.blockedURI));
+const shown = () => [...document.querySelectorAll("#objects tbody tr th")].map(cell => cell.textContent).join();
+const sign = text => {
+  document.getElementById("token").value = text;
+  document.querySelector("#sign button").click();
+};
+addEventListener("load", () => {
+  const told = [document.getElementById("sign").hidden];
+  sign("made-up");
+  setTimeout(() => {
+    told.push(document.getElementById("refused").textContent, shown());
+    sign("good");
+  }, 700);
+  setTimeout(() => {
+    told.push(document.getElementById("sign").hidden, shown(), document.getElementById("token").value);
+    document.body.setAttribute("data-told", JSON.stringify([...told, ...errors]));
+  }, 1500);
+});
+</script>
+</head>"##;
+
+/// Answers plain requests as the API does over TLS: the page to everybody, and the objects of `shop` to who shows the token `good`.
+fn answering(console: &Console, listener: &TcpListener) {
+    let runtime = Runtime::new().unwrap();
+    for stream in listener.incoming() {
+        let mut stream = BufReader::new(stream.unwrap());
+        let (mut path, mut is_good) = (String::new(), false);
+        for line in stream.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            if let Some(rest) = line.strip_prefix("GET ") {
+                path = rest.split(' ').next().unwrap_or_default().to_owned();
+            }
+            is_good |= line.eq_ignore_ascii_case("authorization: bearer good");
+        }
+        let response = match path.as_str() {
+            "/console" => console.page(),
+            "/console/objects" if is_good => console.objects(|namespace| namespace == "shop"),
+            _ => {
+                let said = r#"{"kind":"Status","message":"Unauthorized: the bearer token is not good"}"#;
+                hyper::Response::builder().status(401).body(said.into()).unwrap()
+            }
+        };
+        let (parts, body) = response.into_parts();
+        let body = runtime.block_on(http_body_util::BodyExt::collect(body)).unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap().replacen("</head>", SIGNS_ON, 1);
+        let kind =
+            parts.headers.get("content-type").map_or("application/json", |kind| kind.to_str().unwrap());
+        let (status, length) = (parts.status.as_u16(), text.len());
+        let head = format!(
+            "HTTP/1.1 {status} -\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        let _ = stream.get_mut().write_all(format!("{head}{text}").as_bytes());
+    }
+}
+
+fn signed_on() -> Result<(), Failed> {
+    let scene = scene();
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let console = Console::signed_on(Arc::clone(&scene.board), Clock::manual(NOW).0);
+    std::thread::spawn(move || answering(&console, &listener));
+    let dom = browse(&format!("http://{address}/console"), &["--dump-dom"]);
+    let told =
+        dom.split_once("data-told=\"").and_then(|(_, rest)| rest.split('"').next()).ok_or("nothing told")?;
+    let told: Value = serde_json::from_str(&told.replace("&quot;", "\""))?;
+    let refused = "Unauthorized: the bearer token is not good";
+    let names = "shop/cart,shop/checkout,shop/search";
+    assert_eq!(told, serde_json::json!([false, refused, "", true, names, ""]), "{dom}");
+    Ok(())
 }
 
 fn followed() -> Result<(), Failed> {

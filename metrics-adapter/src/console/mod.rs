@@ -1,7 +1,8 @@
 //! The console: one page for people, which shows what is on the board and follows it.
 //!
-//! It asks nobody who they are, so it is served on loopback addresses alone, and only to who asked for this machine by name: a page
-//! from elsewhere that a browser was tricked into cannot read it.
+//! On the port for operations it asks nobody who they are, so it is served on loopback addresses alone, and only to who asked for this machine by name:
+//! a page from elsewhere that a browser was tricked into cannot read it. On the API's port people sign on with a token of the cluster, which the page
+//! sends along; what each may read is not decided here.
 
 mod view;
 
@@ -50,7 +51,43 @@ impl Console {
         Self { board, clock, page: Bytes::from(page.to_string()) }
     }
 
-    /// The answer to a GET of `uri`; none where the console has nothing.
+    /// One that asks people for a token, and shows each what they may read.
+    pub fn signed_on(board: Arc<Board>, clock: Clock) -> Self {
+        let data = r#"{"signOn":true}"#;
+        let page = Page { title: "Plimsoll", body: BODY, data, script: SCRIPT, is_live: true };
+        Self { board, clock, page: Bytes::from(page.to_string()) }
+    }
+
+    /// The page, which holds no data.
+    pub fn page(&self) -> Response<Full<Bytes>> {
+        reply(StatusCode::OK, "text/html; charset=utf-8", self.page.clone())
+    }
+
+    /// The list of the objects in namespaces that may be read.
+    pub fn objects(&self, may_read: impl Fn(&str) -> bool) -> Response<Full<Bytes>> {
+        json(&view::List::of(&self.board, self.clock.now(), may_read))
+    }
+
+    /// One object, as it stands in a path, if its namespace may be read.
+    pub fn object(
+        &self,
+        namespace: &str,
+        name: &str,
+        may_read: impl Fn(&str) -> bool,
+    ) -> Response<Full<Bytes>> {
+        let objects = self.board.objects();
+        let known = key(namespace, name).filter(|key| may_read(&key.namespace));
+        match known.as_ref().and_then(|key| Some((key, objects.get(key)?))) {
+            Some((key, cell)) => json(&view::Object::of(key, cell, self.clock.now())),
+            None => {
+                let said = known.map_or_else(|| format!("{namespace}/{name}"), |key| key.to_string());
+                let said = Bytes::from(format!("there is no {said}\n"));
+                reply(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", said)
+            }
+        }
+    }
+
+    /// The answer to a GET of `uri` by anybody on this machine; none where the console has nothing.
     pub fn answer(&self, uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
         let path = uri.path();
         let rest = match path {
@@ -59,26 +96,20 @@ impl Console {
         };
         if !names_this_machine(headers) {
             let said = "the console is for whoever asks for localhost or 127.0.0.1\n";
-            return Some(reply(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", Bytes::from(said)));
+            let refused = reply(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", Bytes::from(said));
+            return Some(refused.map(BodyExt::boxed_unsync));
         }
-        Some(match rest {
-            None => reply(StatusCode::OK, "text/html; charset=utf-8", self.page.clone()),
-            Some("objects") => json(&view::List::of(&self.board, self.clock.now())),
-            Some("events") => self.events(uri.query() == Some("once")),
+        let everywhere = |_: &str| true;
+        let response = match rest {
+            None => self.page(),
+            Some("objects") => self.objects(everywhere),
+            Some("events") => return Some(self.events(uri.query() == Some("once"))),
             Some(rest) => {
-                let key = rest.strip_prefix("objects/").and_then(key)?;
-                let objects = self.board.objects();
-                let Some(cell) = objects.get(&key) else {
-                    let said = format!("there is no {key}\n");
-                    return Some(reply(
-                        StatusCode::NOT_FOUND,
-                        "text/plain; charset=utf-8",
-                        Bytes::from(said),
-                    ));
-                };
-                json(&view::Object::of(&key, cell, self.clock.now()))
+                let (namespace, name) = rest.strip_prefix("objects/")?.split_once('/')?;
+                self.object(namespace, name, everywhere)
             }
-        })
+        };
+        Some(response.map(BodyExt::boxed_unsync))
     }
 
     /// The list again and again, whenever there is a newer decision; or once, for whoever takes a picture.
@@ -86,7 +117,7 @@ impl Console {
         let (board, clock) = (Arc::clone(&self.board), self.clock.clone());
         let events = stream::unfold((None, board, clock), |(mut told, board, clock)| async move {
             for _ in 0..LOOKS_IN_SILENCE {
-                let list = view::List::of(&board, clock.now());
+                let list = view::List::of(&board, clock.now(), |_| true);
                 let news = list.news();
                 if told.as_ref() != Some(&news) {
                     told = Some(news);
@@ -105,9 +136,8 @@ impl Console {
     }
 }
 
-/// The object that a path names.
-fn key(path: &str) -> Option<ObjectKey> {
-    let (namespace, name) = path.split_once('/')?;
+/// The object that is named so in a path.
+fn key(namespace: &str, name: &str) -> Option<ObjectKey> {
     let plain = |part: &str| percent_decode_str(part).decode_utf8().ok().map(|part| part.into_owned());
     Some(ObjectKey::new(plain(namespace)?, plain(name)?))
 }
@@ -122,7 +152,7 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     matches!(name, Some("localhost" | "127.0.0.1" | "::1"))
 }
 
-fn json(value: &impl Serialize) -> Response<Body> {
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
     match serde_json::to_vec(value) {
         Ok(text) => reply(StatusCode::OK, "application/json", Bytes::from(text)),
         Err(error) => {
@@ -132,8 +162,8 @@ fn json(value: &impl Serialize) -> Response<Body> {
     }
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body).boxed_unsync());
+fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     head(response.headers_mut(), kind);
     response

@@ -21,6 +21,8 @@
   const row = (...cells) => el("tr", {}, ...cells);
   const cell = (text, name) => el("td", name ? { class: name } : {}, text);
 
+  const mustSignOn = plimsoll.data?.signOn === true;
+
   const pathOf = ({ namespace, name }) => `${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
 
   // How full the pods are: load, of capacity times pods.
@@ -200,12 +202,17 @@
 
   const wanted = () => location.hash.startsWith("#/") ? location.hash.slice(2) : null;
 
+  // Where people sign on, the token is in this page's memory alone.
+  let token = null;
+  const get = path => fetch(path, token ? { headers: { Authorization: `Bearer ${token}` } } : {}).catch(() => null);
+
   const ask = async path => {
-    const response = await fetch(`console/objects/${path}`).catch(() => null);
+    const response = await get(`console/objects/${path}`);
     const answer = response?.ok ? await response.json() : await response?.text();
     if (path !== wanted()) return;
     if (!response) return lost();
     if (response.ok) return show(answer);
+    if (response.status === 401 || response.status === 403) return refuse(answer);
     clear();
     byId("one").append(el("p", { class: "lead bad" }, answer), el("p", {}, el("a", { href: "#" }, "All autoscalers")));
   };
@@ -214,10 +221,11 @@
   let isAsking = false, isAsked = false;
   const follow = async () => {
     const path = wanted();
-    byId("fleet").hidden = path != null;
-    byId("one").hidden = path == null;
+    const isOut = mustSignOn && token == null;
+    byId("fleet").hidden = isOut || path != null;
+    byId("one").hidden = isOut || path == null;
     document.title = path == null ? "Plimsoll" : `${path.split("/").map(decodeURIComponent).join("/")} · Plimsoll`;
-    isAsked = path != null;
+    isAsked = path != null && !isOut;
     if (!isAsked) clear();
     while (isAsked && !isAsking) {
       [isAsking, isAsked] = [true, false];
@@ -231,16 +239,57 @@
 
   const live = byId("live");
   const lost = () => { live.textContent = "The adapter does not answer: what is shown is old."; live.className = "bad"; };
-  const events = new EventSource(`console/events${location.search}`);
-  events.onmessage = ({ data }) => {
-    const list = JSON.parse(data);
+  const tell = list => {
     live.className = "soft";
     live.textContent = `Version ${list.version}, as of ${instant(list.now)}`;
     showList(list);
     follow();
   };
-  // Who takes a picture wants one that stays.
-  if (location.search === "?once") events.addEventListener("message", () => events.close());
-  events.onerror = lost;
+
+  // An event source shows no token: where there is one, the list is asked for again and again.
+  const LOOK = 2000;
+  let looks = 0;
+  const look = async number => {
+    if (!document.hidden) {
+      const response = await get("console/objects");
+      if (number !== looks) return;
+      if (response?.ok) tell(await response.json());
+      else if (response?.status === 401 || response?.status === 403) return refuse(await response.text());
+      else lost();
+    }
+    setTimeout(() => { if (number === looks) look(number); }, LOOK);
+  };
+
+  // What the adapter says is an object of Kubernetes; people want its message.
+  const messageOf = text => { try { return JSON.parse(text).message ?? text; } catch { return text; } };
+  const refuse = text => {
+    token = null;
+    looks += 1;
+    clear();
+    live.textContent = "";
+    byId("refused").textContent = text === "" ? "" : messageOf(text);
+    byId("sign").hidden = false;
+    follow();
+    byId("token").focus();
+  };
+
+  if (mustSignOn) {
+    byId("sign").addEventListener("submit", event => {
+      event.preventDefault();
+      token = byId("token").value.trim();
+      if (token === "") return refuse("");
+      byId("token").value = "";
+      byId("sign").hidden = true;
+      looks += 1;
+      look(looks);
+    });
+    refuse("");
+  } else {
+    const events = new EventSource(`console/events${location.search}`);
+    events.onmessage = ({ data }) => tell(JSON.parse(data));
+    // Who takes a picture wants one that stays.
+    if (location.search === "?once") events.addEventListener("message", () => events.close());
+    events.onerror = lost;
+  }
   addEventListener("hashchange", () => { follow(); scrollTo(0, 0); });
 })();

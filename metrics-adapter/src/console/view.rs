@@ -137,10 +137,11 @@ fn in_force(decision: &Decision, now: Time) -> Option<&Desired> {
 }
 
 impl List {
-    /// The board as it is at `now`.
-    pub(super) fn of(board: &Board, now: Time) -> Self {
+    /// The board as it is at `now`, in namespaces that may be read.
+    pub(super) fn of(board: &Board, now: Time, may_read: impl Fn(&str) -> bool) -> Self {
         let objects = board.objects();
-        let objects = objects.iter().map(|(key, cell)| Row::of(key, cell, now)).collect();
+        let objects = objects.iter().filter(|(key, _)| may_read(&key.namespace));
+        let objects = objects.map(|(key, cell)| Row::of(key, cell, now)).collect();
         Self { now: seconds(now), version: env!("CARGO_PKG_VERSION"), objects }
     }
 

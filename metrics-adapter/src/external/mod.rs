@@ -41,6 +41,7 @@ use http_body_util::Full;
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 
 pub use rotation::Rotation;
+use route::{AUTOSCALERS, AUTOSCALERS_GROUP};
 pub use route::{GROUP, VERSION};
 pub use server::{BindError, Server};
 pub use tls::{Certificate, CertificateError};
@@ -48,8 +49,9 @@ pub use value::{AUTOSCALER_LABEL, Metric};
 
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::console::Console;
 use crate::ops::{Readiness, Telemetry};
-use auth::{Guard, Peer, Question};
+use auth::{Guard, Peer, Question, Readable};
 use negotiate::Format;
 use reply::Reply;
 use route::Route;
@@ -63,6 +65,7 @@ pub struct Api {
     readiness: Readiness,
     telemetry: Arc<Telemetry>,
     guard: Option<Guard>,
+    console: Option<Console>,
 }
 
 impl Api {
@@ -73,13 +76,14 @@ impl Api {
         readiness: Readiness,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { board, clock, readiness, telemetry, guard: None }
+        Self { board, clock, readiness, telemetry, guard: None, console: None }
     }
 
-    /// The same, for those only whom the guard lets in.
+    /// The same, for those only whom the guard lets in; with a console that shows each the autoscalers that they may read.
     #[must_use]
     pub fn guarded(self, guard: Guard) -> Self {
-        Self { guard: Some(guard), ..self }
+        let console = Console::signed_on(Arc::clone(&self.board), self.clock.clone());
+        Self { guard: Some(guard), console: Some(console), ..self }
     }
 
     /// Whether anybody who can connect is answered.
@@ -95,8 +99,25 @@ impl Api {
         let (method, uri) = (request.method(), request.uri());
         // What needs nobody's data needs nobody's name: probes, paths that there are not, methods that are not served.
         let refused = match Route::of(uri.path()) {
-            Some(Route::Live | Route::Ready) | None => None,
+            Some(Route::Live | Route::Ready | Route::Console) | None => None,
             Some(_) if !is_reading(method) => None,
+            Some(route @ (Route::Objects | Route::Object { .. })) => {
+                let namespaces = match route {
+                    Route::Object { namespace, .. } => [namespace.to_owned()].into(),
+                    _ => self.board.objects().keys().map(|key| key.namespace.clone()).collect(),
+                };
+                match (guard.readable(peer, &mut headers, namespaces).await, &self.console) {
+                    (Ok(readable), Some(console)) => {
+                        let response = shown(console, &route, &readable);
+                        let response =
+                            if method == Method::HEAD { reply::without_body(response) } else { response };
+                        self.telemetry.answered(response.status().as_u16(), self.clock.now() - began);
+                        return response;
+                    }
+                    (Ok(_), None) => None,
+                    (Err(status), _) => Some(status),
+                }
+            }
             Some(Route::Metric { namespace, metric }) => {
                 let question = Question::Metric { namespace, metric };
                 guard.admit(peer, &mut headers, question).await.err().map(|status| status.about(metric))
@@ -148,8 +169,16 @@ impl Api {
             let message = format!("{method} is not supported, since there is nothing to write here; use GET");
             return Err(Status::new(Reason::MethodNotAllowed, message));
         }
+        match (route, &self.console) {
+            (Route::Console, Some(console)) => return Ok(console.page()),
+            (Route::Console | Route::Objects | Route::Object { .. }, _) => {
+                let message = format!("the server could not find {}: there is no console here", uri.path());
+                return Err(Status::new(Reason::NotFound, message));
+            }
+            _ => {}
+        }
         match route {
-            Route::Live => Ok(reply::ok()),
+            Route::Console | Route::Objects | Route::Object { .. } | Route::Live => Ok(reply::ok()),
             Route::Ready => match self.readiness.missing() {
                 None => Ok(reply::ok()),
                 Some(missing) => {
@@ -180,6 +209,16 @@ impl Api {
                 value::answer(&self.board, self.clock.now(), namespace, metric, &selector)
             }
         }
+    }
+}
+
+/// What a console shows of what somebody may read.
+fn shown(console: &Console, route: &Route<'_>, readable: &Readable) -> Reply {
+    match route {
+        Route::Object { namespace, name } => {
+            console.object(namespace, name, |namespace| readable.has(namespace))
+        }
+        _ => console.objects(|namespace| readable.has(namespace)),
     }
 }
 

@@ -9,6 +9,11 @@ pub const VERSION: &str = "v1beta1";
 /// Both, as `apiVersion` holds them.
 pub(super) const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 
+/// The API group and the resource of the objects that say how workloads scale.
+pub(super) const AUTOSCALERS_GROUP: &str = "autoscaling.plimsoll.dev";
+/// See [`AUTOSCALERS_GROUP`].
+pub(super) const AUTOSCALERS: &str = "loadawareautoscalers";
+
 /// A path that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route<'a> {
@@ -18,6 +23,17 @@ pub(super) enum Route<'a> {
     Live,
     /// `/readyz`.
     Ready,
+    /// `/console`: the page for people, which holds nobody's data.
+    Console,
+    /// `/console/objects`: all autoscalers that whoever asks may read.
+    Objects,
+    /// `/console/objects/NAMESPACE/NAME`: one of them.
+    Object {
+        /// Not empty.
+        namespace: &'a str,
+        /// Not empty.
+        name: &'a str,
+    },
     /// `/apis`: the groups, in one of three formats.
     Groups,
     /// `/apis/GROUP`.
@@ -41,6 +57,11 @@ impl<'a> Route<'a> {
             [""] => Some(Self::Paths),
             ["healthz" | "livez"] => Some(Self::Live),
             ["readyz"] => Some(Self::Ready),
+            ["console"] => Some(Self::Console),
+            ["console", "objects"] => Some(Self::Objects),
+            ["console", "objects", namespace, name] if !namespace.is_empty() && !name.is_empty() => {
+                Some(Self::Object { namespace, name })
+            }
             ["apis"] => Some(Self::Groups),
             ["apis", GROUP] => Some(Self::Group),
             ["apis", GROUP, VERSION] => Some(Self::Resources),

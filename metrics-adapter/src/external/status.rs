@@ -60,6 +60,11 @@ impl Status {
         Self { reason, message: message.into(), metric: None }
     }
 
+    /// Why there is no better answer.
+    pub(super) const fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// The same, said of a metric.
     pub(super) fn about(self, metric: &str) -> Self {
         Self { metric: Some(metric.to_owned()), ..self }

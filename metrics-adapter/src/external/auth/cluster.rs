@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::review::{Question, ReviewError, Reviewer};
 use super::user::User;
-use crate::external::{GROUP, VERSION};
+use crate::external::{AUTOSCALERS, AUTOSCALERS_GROUP, GROUP, VERSION};
 
 const TOKEN_REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 const ACCESS_REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
@@ -107,6 +107,16 @@ impl Reviewer for Cluster {
                     group: text(GROUP),
                     version: text(VERSION),
                     resource: text(metric),
+                    ..ResourceAttributes::default()
+                };
+                (Some(attributes), None)
+            }
+            Question::Autoscalers { namespace } => {
+                let attributes = ResourceAttributes {
+                    namespace: namespace.and_then(text),
+                    verb: text("list"),
+                    group: text(AUTOSCALERS_GROUP),
+                    resource: text(AUTOSCALERS),
                     ..ResourceAttributes::default()
                 };
                 (Some(attributes), None)

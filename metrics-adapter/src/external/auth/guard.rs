@@ -1,7 +1,10 @@
 //! The guard: each request is identified, then its right is asked for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
 
 use hyper::HeaderMap;
 use plimsoll::units::Span;
@@ -16,7 +19,7 @@ use super::user::User;
 use super::watch::Trusted;
 use crate::clock::Clock;
 use crate::external::fingerprint::{Fingerprint, Maker};
-use crate::external::route::GROUP;
+use crate::external::route::{AUTOSCALERS, AUTOSCALERS_GROUP, GROUP};
 use crate::external::status::{Reason, Status};
 
 /// For all that is asked about one request: one slow answer delays every HorizontalPodAutoscaler of the cluster.
@@ -31,6 +34,28 @@ const KNOWN_AT_ONCE: usize = 32;
 /// Those about people who gave no name, and about tokens, which anybody can make up, have places of their own: a flood of
 /// them keeps nobody else out.
 const UNKNOWN_AT_ONCE: usize = 4;
+
+/// Namespaces that are asked about at a time for somebody who may not read all of them.
+const NAMESPACES_AT_ONCE: usize = 8;
+
+/// Namespaces whose autoscalers somebody may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::external) enum Readable {
+    /// All.
+    All,
+    /// These.
+    Some(BTreeSet<String>),
+}
+
+impl Readable {
+    /// Whether it is one of them.
+    pub(in crate::external) fn has(&self, namespace: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(namespaces) => namespaces.contains(namespace),
+        }
+    }
+}
 
 /// Lets requests in, or says why not.
 #[derive(Debug)]
@@ -69,15 +94,64 @@ impl Guard {
         headers: &mut HeaderMap,
         question: Question<'_>,
     ) -> Result<(), Status> {
+        let deadline = Instant::now() + PATIENCE;
+        let user = self.identify(peer, headers, deadline).await?;
+        self.authorize(&user, question, deadline).await
+    }
+
+    /// Of these namespaces those whose autoscalers the one who sends these headers may read. The headers that said who it is are taken out.
+    ///
+    /// # Errors
+    /// 401 for nobody and for what is shown and not good, 403 for who may read none, 503 while it cannot be found out.
+    pub(in crate::external) async fn readable(
+        &self,
+        peer: &Peer,
+        headers: &mut HeaderMap,
+        namespaces: BTreeSet<String>,
+    ) -> Result<Readable, Status> {
+        let deadline = Instant::now() + PATIENCE;
+        let user = self.identify(peer, headers, deadline).await?;
+        if user.is_anonymous() {
+            return Err(Status::new(
+                Reason::Unauthorized,
+                "Unauthorized: sign on with a token of the cluster",
+            ));
+        }
+        let all = Question::Autoscalers { namespace: None };
+        let refused = match self.authorize(&user, all, deadline).await {
+            Ok(()) => return Ok(Readable::All),
+            Err(status) if status.reason() == Reason::Forbidden => status,
+            Err(status) => return Err(status),
+        };
+        let user = &user;
+        let each = stream::iter(namespaces).map(async |namespace| {
+            let question = Question::Autoscalers { namespace: Some(&namespace) };
+            match self.authorize(user, question, deadline).await {
+                Ok(()) => Ok(Some(namespace)),
+                Err(status) if status.reason() == Reason::Forbidden => Ok(None),
+                Err(status) => Err(status),
+            }
+        });
+        let readable: Vec<Option<String>> = each.buffered(NAMESPACES_AT_ONCE).try_collect().await?;
+        let readable: BTreeSet<String> = readable.into_iter().flatten().collect();
+        if readable.is_empty() { Err(refused) } else { Ok(Readable::Some(readable)) }
+    }
+
+    /// Who it is. The headers that said so are taken out.
+    async fn identify(
+        &self,
+        peer: &Peer,
+        headers: &mut HeaderMap,
+        deadline: Instant,
+    ) -> Result<User, Status> {
         let Some(trust) = self.trusted.now() else {
             let message = "who asks cannot be told: ConfigMap kube-system/extension-apiserver-authentication has not been \
                            read yet";
             return Err(Status::new(Reason::ServiceUnavailable, message));
         };
-        let deadline = Instant::now() + PATIENCE;
         let user = self.authenticate(&trust, peer, headers, deadline).await?;
         strip(&trust, headers);
-        self.authorize(&user, question, deadline).await
+        Ok(user)
     }
 
     async fn authenticate(
@@ -147,6 +221,8 @@ fn fingerprint(user: &User, question: Question<'_>) -> Fingerprint {
     let maker = extra.values().fold(maker, |maker, values| maker.texts(values.iter()));
     match question {
         Question::Metric { namespace, metric } => maker.text("metric").text(namespace).text(metric),
+        Question::Autoscalers { namespace: None } => maker.text("all autoscalers"),
+        Question::Autoscalers { namespace: Some(namespace) } => maker.text("autoscalers").text(namespace),
         Question::Path(path) => maker.text("path").text(path),
     }
     .done()
@@ -160,6 +236,16 @@ fn forbidden(user: &User, question: Question<'_>) -> String {
             "{metric}.{GROUP} is forbidden: User {name:?} cannot list resource {metric:?} in API group {GROUP:?} in the \
              namespace {namespace:?}"
         ),
+        Question::Autoscalers { namespace } => {
+            let place = namespace.map_or_else(
+                || "at the cluster scope, nor in a namespace that has one".to_owned(),
+                |namespace| format!("in the namespace {namespace:?}"),
+            );
+            format!(
+                "{AUTOSCALERS}.{AUTOSCALERS_GROUP} is forbidden: User {name:?} cannot list resource {AUTOSCALERS:?} in API group \
+                 {AUTOSCALERS_GROUP:?} {place}"
+            )
+        }
         Question::Path(path) => format!("forbidden: User {name:?} cannot get path {path:?}"),
     }
 }

@@ -14,6 +14,11 @@ pub enum Question<'a> {
         /// The metric.
         metric: &'a str,
     },
+    /// The autoscalers of a namespace, or of all: the verb `list`.
+    Autoscalers {
+        /// Which one; none for all.
+        namespace: Option<&'a str>,
+    },
     /// A document under a path: the verb `get`.
     Path(&'a str),
 }

@@ -57,6 +57,7 @@ impl Reviewer for Fake {
     ) -> BoxFuture<'a, Result<bool, ReviewError>> {
         let what = match question {
             Question::Metric { namespace, metric } => format!("{namespace}/{metric}"),
+            Question::Autoscalers { namespace } => format!("autoscalers of {}", namespace.unwrap_or("all")),
             Question::Path(path) => path.to_owned(),
         };
         Box::pin(self.answer(format!("{} [{}] {what}", user.name, user.groups.join(" "))))
