@@ -136,7 +136,7 @@ pub struct Load {
     /// A gauge of the requests now being served or queued in the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<Series>,
-    /// A counter of requests turned away for lack of capacity; see [`Series::matchers`] for its default.
+    /// A counter of requests turned away for lack of capacity; without `matchers`, those with the `code` 429, 503 or 504.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Series>,
     /// A counter of arrivals in front of the workload (ingress, mesh, load balancer).
@@ -281,13 +281,21 @@ pub struct Prometheus {
     pub interval: Span,
 }
 
-/// Where the pods' CPU is read, if not on their own pages.
+/// Where the pods' CPU is read, if not on their own pages: all containers of the pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{"rule": "[has(self.prometheus), has(self.resourceMetrics)].filter(given, given).size() == 1", "message": "give exactly one of prometheus, resourceMetrics"}]))]
 pub enum Cpu {
-    /// `container_cpu_usage_seconds_total` at a server with Prometheus' API: all containers of the pod.
+    /// `container_cpu_usage_seconds_total` at a server with Prometheus' API.
     Prometheus(CpuServer),
+    /// The cluster's resource metrics (`metrics.k8s.io`), which HPAs on CPU read too.
+    ResourceMetrics(ResourceMetrics),
 }
+
+/// The cluster's resource metrics. They have no settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResourceMetrics {}
 
 /// A metrics server that knows the pods' CPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

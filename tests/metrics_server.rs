@@ -17,7 +17,7 @@ use plimsoll_adapter::clock::{Clock, Hand};
 use plimsoll_adapter::collect::prometheus::{Answer, Api, Endpoint, QueryError, Value};
 use plimsoll_adapter::collect::{
     Access, Collector, FetchError, MAX_PAGE_BYTES, PodCpu, PodNames, PodsCpu, QueriedPods, Query, Scraper,
-    Targets,
+    ServerCpu, Targets,
 };
 use plimsoll_adapter::engine::{Engine, Object, Server, Source};
 use plimsoll_adapter::ops::{Readiness, Telemetry};
@@ -348,12 +348,19 @@ async fn cpu_told(reply: Reply) -> Sample {
         updating: false,
         cpu: PodCpu::default(),
         access: Access::Open,
+        selector: None,
     })
     .1;
     let query = Query::new(&spec(&serde_json::json!({})).load);
     let mut collector =
-        Collector::new(ObjectKey::new("shop", "shop"), query, INTERVAL, targets, scraper.clone())
-            .with_cpu(PodsCpu::new("shop".to_owned(), (INTERVAL, WINDOW), &endpoint, &scraper));
+        Collector::new(ObjectKey::new("shop", "shop"), query, INTERVAL, targets, scraper.clone()).with_cpu(
+            PodsCpu::Server(Box::new(ServerCpu::new(
+                "shop".to_owned(),
+                (INTERVAL, WINDOW),
+                &endpoint,
+                &scraper,
+            ))),
+        );
     collector.round().await;
     hand.set(START + INTERVAL);
     let sample = collector.round().await;

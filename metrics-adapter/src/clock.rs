@@ -78,6 +78,14 @@ impl Clock {
         }
     }
 
+    /// The world's date, by which others date what they tell, however fast this clock goes; one that stands still is its own world.
+    pub fn date(&self) -> Time {
+        match &self.0 {
+            Kind::Running { .. } => wall(),
+            Kind::Manual(time) => *time.borrow(),
+        }
+    }
+
     /// Time in the world that `span` takes on this clock. A clock that stands still takes the world's.
     pub fn in_world(&self, span: Span) -> Duration {
         let speed = if let Kind::Running { speed, .. } = &self.0 { *speed } else { 1.0 };

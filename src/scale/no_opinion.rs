@@ -125,8 +125,8 @@ impl fmt::Display for NoOpinion {
             }
             Self::NoReadyPods => f.write_str("there is no ready pod to measure"),
             Self::NoCpu => f.write_str(
-                "no pod shows process_cpu_seconds_total, and requests' costs are learned from it: export it, or give weights \
-                 and capacity yourself",
+                "no pod's CPU is known, and requests' costs are learned from it: show process_cpu_seconds_total on the pods' pages, say \
+                 in spec.load.cpu who tells it, or give weights and capacity yourself",
             ),
             Self::Learning { samples, of } => {
                 write!(f, "still learning what requests cost: {samples} of {of} samples")

@@ -162,13 +162,13 @@ impl Load {
             wrong.add(format!("{field}.interval"), format!("{interval} is not between 1s and 5m"));
         }
         match (&self.cpu, &self.source) {
-            (Some(Cpu::Prometheus(_)), Source::Prometheus(_)) => {
+            (Some(_), Source::Prometheus(_)) => {
                 wrong.add("spec.load.cpu", "the source tells the CPU as well; leave it out");
             }
             (Some(Cpu::Prometheus(server)), Source::Scrape(_)) => {
                 check_server(wrong, "spec.load.cpu.prometheus", &server.reference, server.window);
             }
-            (None, _) => {}
+            (Some(Cpu::ResourceMetrics(_)) | None, Source::Scrape(_)) | (None, Source::Prometheus(_)) => {}
         }
         Some(interval)
     }
@@ -542,6 +542,10 @@ mod tests {
         let mut both = minimal();
         both["load"]["source"] = json!({"prometheus": {"ref": "main"}});
         both["load"]["cpu"] = json!({"prometheus": {"ref": "main"}});
+        let spec: Spec = serde_json::from_value(both.clone()).unwrap();
+        assert_eq!(spec.check().unwrap_err().0[0].field, "spec.load.cpu");
+        assert_eq!(refused(&["load", "cpu"], json!({"resourceMetrics": {}})), Vec::<String>::new());
+        both["load"]["cpu"] = json!({"resourceMetrics": {}});
         let spec: Spec = serde_json::from_value(both).unwrap();
         assert_eq!(spec.check().unwrap_err().0[0].field, "spec.load.cpu");
     }

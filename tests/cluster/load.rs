@@ -24,6 +24,7 @@ pub(crate) struct Door {
 
 struct State {
     door: Option<Door>,
+    hides_cpu: bool,
     /// What `Authorization` was, request by request, since there is a door.
     shown: Vec<String>,
     clock: Clock,
@@ -40,16 +41,24 @@ struct Pod {
     cpu: f64,
 }
 
+/// The lines of a page that tell CPU.
+const CPU: &str = "process_cpu_seconds_total";
+
 impl Load {
     pub(crate) fn new(clock: Clock, rate: f64) -> Self {
         let until = clock.now();
         let (door, shown, pods) = (None, Vec::new(), BTreeMap::new());
-        Self(Arc::new(Mutex::new(State { door, shown, clock, rate, until, pods })))
+        Self(Arc::new(Mutex::new(State { door, hides_cpu: false, shown, clock, rate, until, pods })))
     }
 
     /// From now on pods ask who reads their page.
     pub(crate) fn shut(&self, door: Door) {
         self.0.lock().unwrap().door = Some(door);
+    }
+
+    /// From now on pages do not tell CPU, as those of many libraries.
+    pub(crate) fn hide_cpu(&self) {
+        self.0.lock().unwrap().hides_cpu = true;
     }
 
     pub(crate) fn door(&self) -> Option<Door> {
@@ -105,6 +114,7 @@ impl Load {
         let mut state = self.0.lock().unwrap();
         state.advance();
         let requests = state.pods.get(pod)?.requests;
+        let hides_cpu = state.hides_cpu;
         let mut page = String::from("# TYPE http_request_duration_seconds histogram\n");
         let name = "http_request_duration_seconds";
         for le in ["0.05", "0.1", "+Inf"] {
@@ -112,8 +122,9 @@ impl Load {
         }
         writeln!(page, "{name}_sum {}", requests.floor() * 0.02).unwrap();
         writeln!(page, "{name}_count {}", requests.floor()).unwrap();
-        writeln!(page, "# TYPE process_cpu_seconds_total counter").unwrap();
-        writeln!(page, "process_cpu_seconds_total {}", requests * COST).unwrap();
+        if !hides_cpu {
+            writeln!(page, "# TYPE {CPU} counter\n{CPU} {}", requests * COST).unwrap();
+        }
         Some(page)
     }
 }

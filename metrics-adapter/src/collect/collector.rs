@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::access::Access;
 use super::fetch::{Content, FetchError, Fetcher, Format};
 use super::page::{PageError, Query};
-use super::queried::{PodsCpu, QueriedError};
+use super::pods_cpu::{PodsCpu, PodsCpuError};
 use crate::board::ObjectKey;
 use crate::clock::Clock;
 use crate::ops::Telemetry;
@@ -39,6 +39,8 @@ pub struct Targets {
     pub cpu: PodCpu,
     /// How they let the adapter in.
     pub access: Access,
+    /// What selects them in the cluster, if they are in one.
+    pub selector: Option<String>,
 }
 
 /// CPU of each of a workload's pods, as their containers declare it.
@@ -132,8 +134,8 @@ pub struct Collector {
     absent: BTreeSet<String>,
     /// Who tells the CPU, if not the pages.
     cpu: Option<PodsCpu>,
-    /// It did not, in the last round.
-    cpu_fails: bool,
+    /// Why it did not, in the last round.
+    cpu_fails: Option<PodsCpuError>,
     /// Whether a pod was read in the last round, and why the last of those was not that were not.
     seen: (bool, Option<ScrapeError>),
 }
@@ -160,20 +162,21 @@ impl Collector {
             faulty: BTreeSet::new(),
             absent: BTreeSet::new(),
             cpu: None,
-            cpu_fails: false,
+            cpu_fails: None,
             seen: (false, None),
         }
     }
 
-    /// With the pods' CPU from a metrics server instead of their pages.
+    /// With the pods' CPU from elsewhere than their pages.
     pub fn with_cpu(self, cpu: PodsCpu) -> Self {
         Self { cpu: Some(cpu), ..self }
     }
 
-    /// Why no pod at all could be read in the last round, for people.
+    /// Why no pod at all could be read in the last round, or its CPU, for people.
     pub fn trouble(&self) -> Option<String> {
-        match &self.seen {
-            (false, Some(error)) => Some(format!("the metrics of no pod can be read: {error}")),
+        match (&self.seen, &self.cpu_fails) {
+            ((false, Some(error)), _) => Some(format!("the metrics of no pod can be read: {error}")),
+            (_, Some(error)) => Some(format!("the pods' CPU is not told: {error}")),
             _ => None,
         }
     }
@@ -187,10 +190,10 @@ impl Collector {
         }
         self.seen = (false, None);
         let names: BTreeSet<String> = targets.ready.keys().cloned().collect();
-        let server = self.cpu.clone();
+        let teller = self.cpu.clone();
         let cpu = async {
-            match server {
-                Some(server) => Some(server.of(names.clone()).await),
+            match teller {
+                Some(teller) => Some(teller.of(&names, targets.selector.as_deref()).await),
                 None => None,
             }
         };
@@ -214,22 +217,23 @@ impl Collector {
         }
     }
 
-    /// The CPU that the server told. If it told none, that of no pod is known: the pages' would be of other processes.
-    fn told(&mut self, cpu: Result<BTreeMap<String, Cores>, QueriedError>) -> BTreeMap<String, Cores> {
+    /// The CPU that was told. If none was, that of no pod is known: the pages' would be of other processes.
+    fn told(&mut self, cpu: Result<BTreeMap<String, Cores>, PodsCpuError>) -> BTreeMap<String, Cores> {
         let object = &self.key;
         match cpu {
             Ok(cpu) => {
-                if std::mem::take(&mut self.cpu_fails) {
-                    tracing::info!(%object, "the metrics server tells the CPU again");
+                if self.cpu_fails.take().is_some() {
+                    tracing::info!(%object, "the pods' CPU is told again");
                 }
                 cpu
             }
             Err(error) => {
                 let reason = error.reason();
                 self.scraper.telemetry.query_failed(object, reason);
-                if !std::mem::replace(&mut self.cpu_fails, true) {
-                    tracing::warn!(%object, reason, %error, "the metrics server does not tell the CPU");
+                if self.cpu_fails.is_none() {
+                    tracing::warn!(%object, reason, %error, "the pods' CPU is not told");
                 }
+                self.cpu_fails = Some(error);
                 BTreeMap::new()
             }
         }

@@ -149,46 +149,6 @@ fn note_warning(object: &ObjectKey, warned: &mut bool, answer: &Answer) {
     *warned = answer.warned;
 }
 
-/// The CPU of a scraped workload's pods, from a metrics server.
-#[derive(Debug, Clone)]
-pub struct PodsCpu {
-    api: Api,
-    namespace: String,
-    window: Span,
-}
-
-impl PodsCpu {
-    /// For pods in `namespace`, asked every `interval`, over `window`.
-    pub fn new(
-        namespace: String,
-        (interval, window): (Span, Span),
-        endpoint: &Endpoint,
-        scraper: &Scraper,
-    ) -> Self {
-        Self { api: Api::new(endpoint, scraper.clock.clone(), interval), namespace, window }
-    }
-
-    /// Cores used by each of these pods; those that the server does not know are not among them.
-    ///
-    /// # Errors
-    /// When there is no answer, or none that can be used.
-    pub async fn of(&self, pods: BTreeSet<String>) -> Result<BTreeMap<String, Cores>, QueriedError> {
-        if pods.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let pods = PodNames::Known(pods);
-        let workload = Workload { namespace: &self.namespace, pods: &pods, window: self.window };
-        let answer = self.api.query(&workload.cpu()).await?;
-        let cores = |Series { mut labels, value }: Series| {
-            let (Some(pod), Value::Number(cores)) = (labels.remove("pod"), value) else {
-                return Err(QueryError::Malformed.into());
-            };
-            Ok((pod, self::cores(cores)?))
-        };
-        answer.series.into_iter().map(cores).collect()
-    }
-}
-
 /// What a server told of a workload, part by part. What it did not tell is not known.
 #[derive(Debug, Default)]
 struct Told {
@@ -374,7 +334,7 @@ pub(super) fn rates(
     HistogramRates::new(class, le, rates, busy)
 }
 
-fn cores(value: f64) -> Result<Cores, ReadingError> {
+pub(super) fn cores(value: f64) -> Result<Cores, ReadingError> {
     Cores::new(value).map_err(|_| ReadingError::Value { what: "the CPU use", value })
 }
 

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::board::ObjectKey;
 use crate::collect::{PodCpu, PodNames, QueriedPods, Query, Targets};
-use crate::engine::{Object, Server, Source};
+use crate::engine::{CpuSource, Object, Server, Source};
 use crate::resource::LoadAwareAutoscaler;
 use document::{Document, documents};
 pub use servers::{Servers, ServersError};
@@ -40,6 +40,9 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// Longest name: it becomes the value of a label.
 const MAX_NAME: usize = 63;
 
+/// Why a file cannot ask for the CPU that a cluster tells.
+const NO_RESOURCE_METRICS: &str =
+    "are those of a cluster, which this is not: let a metrics server tell the CPU, or the pods' own pages";
 /// Why a file cannot say how pods let the adapter in.
 const NO_CLUSTER: &str = "takes Secrets and ConfigMaps, which only a cluster has: let a metrics server read these pods, or leave it out";
 
@@ -100,7 +103,7 @@ impl Configured {
         // The pods of a file never change; a channel whose sender is gone keeps its last value.
         let source = match source {
             ConfiguredSource::Pods { targets, cpu } => {
-                Source::Pods { targets: watch::channel(targets).1, cpu }
+                Source::Pods { targets: watch::channel(targets).1, cpu: cpu.map(CpuSource::Server) }
             }
             ConfiguredSource::Server { pods, server } => {
                 Source::Server { pods: watch::channel(pods).1, server }
@@ -265,8 +268,13 @@ impl Found {
                 if scrape.authorization.is_some() {
                     return Err(vec![document.problem(&format!("{field}.authorization"), NO_CLUSTER)]);
                 }
-                let cpu = load.cpu.as_ref().map(|Cpu::Prometheus(wanted)| {
-                    server("spec.load.cpu.prometheus.ref", &wanted.reference, wanted.window)
+                let cpu = load.cpu.as_ref().map(|cpu| match cpu {
+                    Cpu::Prometheus(wanted) => {
+                        server("spec.load.cpu.prometheus.ref", &wanted.reference, wanted.window)
+                    }
+                    Cpu::ResourceMetrics(_) => {
+                        Err(vec![document.problem("spec.load.cpu.resourceMetrics", NO_RESOURCE_METRICS)])
+                    }
                 });
                 Ok(Wanted::Pages { cpu: cpu.transpose()? })
             }

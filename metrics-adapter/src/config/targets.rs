@@ -151,8 +151,15 @@ fn pages(document: &Document, targets: &[StaticTarget], cpu: PodCpu) -> Result<K
     }
     let replicas = u32::try_from(ready.len()).unwrap_or(u32::MAX);
     let unnamed = targets.iter().position(|target| target.pod.is_none());
-    let targets =
-        Targets { ready, warming: 0, replicas: Some(replicas), updating: false, cpu, access: Access::Open };
+    let targets = Targets {
+        ready,
+        warming: 0,
+        replicas: Some(replicas),
+        updating: false,
+        cpu,
+        access: Access::Open,
+        selector: None,
+    };
     if problems.is_empty() { Ok(Known::Pages { targets, unnamed }) } else { Err(problems) }
 }
 

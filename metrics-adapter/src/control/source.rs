@@ -1,12 +1,13 @@
 //! Where an object's load is read, and how its engine is told of pods.
 
+use kube::Client;
 use plimsoll::spec::{Cpu, Load, Scrape, Source as SpecSource, Spec};
 use plimsoll::units::Span;
 use tokio::sync::watch;
 
 use crate::collect::{PodCpu, PodNames, QueriedPods, Targets};
 use crate::config::Servers;
-use crate::engine::{Server, Source};
+use crate::engine::{CpuSource, Server, Source};
 
 /// Tells an engine of pods.
 pub(super) enum Feed {
@@ -17,13 +18,13 @@ pub(super) enum Feed {
 /// Where an object wants its load to be read.
 pub(super) enum WantedSource {
     /// On the pods' pages.
-    Pages { scrape: Box<Scrape>, cpu: Option<Server> },
+    Pages { scrape: Box<Scrape>, cpu: Option<CpuSource> },
     /// At a metrics server.
     Server(Server),
 }
 
 /// Where the load is to be read, if the operator knows the servers that are named.
-pub(super) fn source(spec: &Spec, servers: &Servers) -> Result<WantedSource, String> {
+pub(super) fn source(spec: &Spec, servers: &Servers, client: &Client) -> Result<WantedSource, String> {
     let server = |field: &str, reference: &str, window: Span| match servers.get(reference) {
         Some(endpoint) => Ok(Server { endpoint: endpoint.clone(), window }),
         None => Err(format!("{field}: there is no server {reference:?}: {}", servers.known())),
@@ -35,8 +36,12 @@ pub(super) fn source(spec: &Spec, servers: &Servers) -> Result<WantedSource, Str
             server(field, &wanted.reference, wanted.window).map(WantedSource::Server)
         }
         SpecSource::Scrape(scrape) => {
-            let cpu = cpu.as_ref().map(|Cpu::Prometheus(wanted)| {
-                server("spec.load.cpu.prometheus.ref", &wanted.reference, wanted.window)
+            let cpu = cpu.as_ref().map(|cpu| match cpu {
+                Cpu::Prometheus(wanted) => {
+                    let field = "spec.load.cpu.prometheus.ref";
+                    server(field, &wanted.reference, wanted.window).map(CpuSource::Server)
+                }
+                Cpu::ResourceMetrics(_) => Ok(CpuSource::Cluster(client.clone())),
             });
             Ok(WantedSource::Pages { scrape: Box::new(scrape.clone()), cpu: cpu.transpose()? })
         }

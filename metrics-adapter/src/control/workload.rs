@@ -211,7 +211,8 @@ impl Workload {
             return Ok(());
         }
         let made = spec.check().map_err(|error| error.to_string());
-        let made = made.and_then(|checked| Ok((source(spec, &self.context.servers)?, checked)));
+        let made = made
+            .and_then(|checked| Ok((source(spec, &self.context.servers, &self.context.client)?, checked)));
         let (source, checked) = match made {
             Ok(made) => made,
             Err(why) => {
@@ -406,6 +407,7 @@ impl Workload {
                     updating: pods.are_updating(),
                     cpu: pods.cpu(),
                     access: targets.access.clone(),
+                    selector: self.pods.selector.clone(),
                 };
             }),
             Feed::Server(queried) => queried.send_modify(|queried| {

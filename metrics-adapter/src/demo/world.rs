@@ -151,8 +151,15 @@ impl World {
         let config = state.cluster.config();
         let cpu = PodCpu { request: Some(config.cores), limit: Some(config.usable()) };
         let (warming, replicas) = (state.count().1, state.cluster.replicas());
-        let targets =
-            Targets { ready, warming, replicas: Some(replicas), updating: false, cpu, access: Access::Open };
+        let targets = Targets {
+            ready,
+            warming,
+            replicas: Some(replicas),
+            updating: false,
+            cpu,
+            access: Access::Open,
+            selector: None,
+        };
         self.targets.send_replace(targets);
     }
 }

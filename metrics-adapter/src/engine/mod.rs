@@ -6,5 +6,5 @@ mod state;
 
 pub use mind::Mind;
 pub(crate) use run::Collecting;
-pub use run::{Engine, Object, Server, Source};
+pub use run::{CpuSource, Engine, Object, Server, Source};
 pub use state::{StateError, about, forget};

@@ -15,7 +15,8 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::board::{Board, ObjectKey};
 use crate::collect::prometheus::Endpoint;
 use crate::collect::{
-    Collector, Past, PodNames, PodsCpu, QueriedError, QueriedPods, Query, Scraper, ServerCollector, Targets,
+    ClusterCpu, Collector, Past, PodNames, PodsCpu, QueriedError, QueriedPods, Query, Scraper,
+    ServerCollector, ServerCpu, Targets,
 };
 use crate::engine::mind::Mind;
 use crate::engine::state::StateFile;
@@ -45,7 +46,7 @@ pub enum Source {
         /// The pods of the workload.
         targets: watch::Receiver<Targets>,
         /// Who tells their CPU, if not their pages.
-        cpu: Option<Server>,
+        cpu: Option<CpuSource>,
     },
     /// A metrics server.
     Server {
@@ -54,6 +55,24 @@ pub enum Source {
         /// Who tells of them.
         server: Server,
     },
+}
+
+/// Who tells pods' CPU.
+#[derive(Clone)]
+pub enum CpuSource {
+    /// A metrics server.
+    Server(Server),
+    /// The cluster's resource metrics, by this client.
+    Cluster(kube::Client),
+}
+
+impl std::fmt::Debug for CpuSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Server(server) => f.debug_tuple("Server").field(server).finish(),
+            Self::Cluster(_) => f.write_str("Cluster"),
+        }
+    }
 }
 
 /// A metrics server, and how it is asked.
@@ -84,11 +103,17 @@ impl Collecting {
         match source {
             Source::Pods { targets, cpu } => {
                 let pages = Collector::new(key.clone(), query, interval, targets, scraper.clone());
-                Self::Pages(Box::new(match cpu {
-                    Some(Server { endpoint, window }) => {
-                        let namespace = key.namespace.clone();
-                        pages.with_cpu(PodsCpu::new(namespace, (interval, window), &endpoint, scraper))
+                let namespace = key.namespace.clone();
+                let cpu = cpu.map(|cpu| match cpu {
+                    CpuSource::Server(Server { endpoint, window }) => PodsCpu::Server(Box::new(
+                        ServerCpu::new(namespace, (interval, window), &endpoint, scraper),
+                    )),
+                    CpuSource::Cluster(client) => {
+                        PodsCpu::Cluster(ClusterCpu::new(namespace, interval, client, scraper))
                     }
+                });
+                Self::Pages(Box::new(match cpu {
+                    Some(cpu) => pages.with_cpu(cpu),
                     None => pages,
                 }))
             }

@@ -164,7 +164,12 @@ async fn first_objects(scene: &Scene) {
 
 /// An HPA, the status, events.
 async fn follows(scene: &Scene) {
-    scene.apply(&autoscaler(NAME, json!({}))).await;
+    let load = json!({
+        "histogram": "http_request_duration_seconds",
+        "cpu": {"resourceMetrics": {}},
+        "weights": {"fixed": {"edges": [0.1], "weights": [1, 5]}},
+    });
+    scene.apply(&autoscaler(NAME, json!({"load": load}))).await;
     scene.until_condition("Ready", "True", "Deciding").await;
     scene.until_replicas(6).await;
     // The second event that says the same is counted with the first.

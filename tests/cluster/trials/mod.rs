@@ -1,6 +1,7 @@
 //! What is shown, by subject.
 
 mod asking;
+mod cpu;
 mod credentials;
 mod fleet;
 mod following;
@@ -21,6 +22,7 @@ use crate::Named;
 pub(crate) fn all() -> Vec<Named> {
     [
         asking::TRIALS,
+        cpu::TRIALS,
         credentials::TRIALS,
         following::TRIALS,
         installed::TRIALS,

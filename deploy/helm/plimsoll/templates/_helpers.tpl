@@ -51,6 +51,10 @@ app.kubernetes.io/name: plimsoll-adapter
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+# Their CPU, where an object says so (load.cpu.resourceMetrics).
+- apiGroups: [metrics.k8s.io]
+  resources: [pods]
+  verbs: [list]
 # How many replicas a workload asks for; patch writes them with actuation Scale.
 {{- range concat .Values.scaleTargets .Values.extraScaleTargets }}
 - apiGroups: {{ toJson .apiGroups }}

@@ -205,8 +205,8 @@ fn shown(spec: &Spec, query: &Query, pod: &str, reading: &Reading) -> Vec<Check>
         (Some(_), _) => Check::right("CPU of pods", "process_cpu_seconds_total is on the page"),
         (None, true) => Check::wrong(
             "CPU of pods",
-            "process_cpu_seconds_total is not on the page, and costs are learned from it: let a metrics server tell it \
-             (spec.load.cpu.prometheus), or give weights by hand",
+            "process_cpu_seconds_total is not on the page, and costs are learned from it: let the cluster tell it \
+             (spec.load.cpu.resourceMetrics), or a metrics server (spec.load.cpu.prometheus), or give weights by hand",
         ),
         (None, false) => Check::right("CPU of pods", "is not needed from the page"),
     });
