@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -38,7 +41,9 @@ fn main() -> ExitCode {
             .with_ignored_flag(true),
         Err(reason) => Trial::test(format!("{name} (ignored: {reason})"), || Ok(())).with_ignored_flag(true),
     };
-    libtest_mimic::run(&arguments, tests.map(trial).into()).exit_code()
+    let mut trials: Vec<Trial> = tests.map(trial).into();
+    trials.push(Trial::test("an answer that is too large is asked for in parts", in_parts));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// Seconds since 1970, and the UTC midnight at which the past begins.
@@ -181,6 +186,59 @@ fn refused(executable: &Path) -> Result<(), Failed> {
     let output =
         Command::new(env!("CARGO_BIN_EXE_plimsoll-adapter")).args(["cost", "--price", "1"]).output()?;
     assert!(String::from_utf8(output.stderr)?.contains("give the metrics server"));
+    Ok(())
+}
+
+/// A server of a fleet so large that it cannot tell more than 30 hours at once: two pods, always.
+fn large_fleet(listener: &TcpListener) {
+    for stream in listener.incoming() {
+        let mut stream = BufReader::new(stream.unwrap());
+        let mut length = 0;
+        for line in stream.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            let line = line.to_ascii_lowercase();
+            length = line.strip_prefix("content-length: ").map_or(length, |text| text.parse().unwrap());
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).unwrap();
+        let asked: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
+        let number = |name: &str| asked[name].parse::<f64>().unwrap();
+        let (start, end, step, query) = (number("start"), number("end"), number("step"), &asked["query"]);
+        let (labels, value) = match query.as_str() {
+            query if query.starts_with("sum(max") => ("", Some(2)),
+            query if query.starts_with("sum_over_time") => (r#""namespace":"shop","name":"web""#, Some(24)),
+            query if query.starts_with("count_over_time") => (r#""namespace":"shop","name":"web""#, Some(12)),
+            _ => ("", None),
+        };
+        let points: Vec<String> = (0..)
+            .map(|i| start + step * f64::from(i))
+            .take_while(|at| *at <= end)
+            .filter_map(|at| value.map(|value| format!("[{at},\"{value}\"]")))
+            .collect();
+        let series = format!("{{\"metric\":{{{labels}}},\"values\":[{}]}}", points.join(","));
+        let padding = if end - start > 30.0 * 3600.0 { " ".repeat(5 << 20) } else { String::new() };
+        let text = format!(
+            "{{\"status\":\"success\",\"data\":{{\"resultType\":\"matrix\",\"result\":[{series}]}}}}{padding}"
+        );
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            text.len()
+        );
+        let _ = stream.get_mut().write_all(format!("{head}{text}").as_bytes());
+    }
+}
+
+fn in_parts() -> Result<(), Failed> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let main = format!("main=http://{}", listener.local_addr()?);
+    std::thread::spawn(move || large_fleet(&listener));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll-adapter"));
+    let output =
+        command.args(["cost", "--prometheus", &main, "--price", "0.5", "--for", "10d", "--json"]).output()?;
+    let costs: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(costs["known_hours"].as_f64().map(f64::round), costs["hours"].as_f64(), "{costs}");
+    let stage = &costs["autoscalers"][0]["stages"][0];
+    assert!(close(&stage["cost_per_day"], 24.0) && close(&stage["pods_mean"], 2.0), "{stage}");
+    assert_eq!(stage["known_hours"].as_f64().map(f64::round), costs["hours"].as_f64(), "{stage}");
     Ok(())
 }
 

@@ -32,8 +32,8 @@ const STEP: Span = Span::from_secs(300);
 /// Steps of an hour.
 const STEPS: f64 = 12.0;
 
-/// What is asked for at a time; halved where the answer is too large.
-const CHUNK: Span = Span::from_secs(4 * 86_400);
+/// Hours that are asked for at a time; halved where the answer is too large.
+const CHUNK: i64 = 4 * 24;
 
 /// Longest time for one answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -259,23 +259,20 @@ impl Told {
     }
 }
 
-/// All that is told of an expression, chunk by chunk. A chunk that proved too large is not tried again.
+/// All that is told of an expression, chunk by chunk. A length that proved too large is not tried again.
 async fn ask(
     api: &Api,
     expression: &str,
     (from, to): (Time, Time),
     step: Span,
-    chunk: &mut Span,
+    chunk: &mut i64,
 ) -> anyhow::Result<Vec<Track>> {
     let mut tracks = Vec::new();
     let mut begin = from;
     while begin < to {
-        let end = (begin + *chunk).min(to);
+        let end = (begin + HOUR * *chunk).min(to);
         match api.query_range(expression, begin + step, end, step).await {
-            Err(QueryError::Fetch(FetchError::TooLarge)) if *chunk > HOUR => {
-                let halved = Span::from_nanos(chunk.as_nanos() / 2);
-                *chunk = halved.max(HOUR);
-            }
+            Err(QueryError::Fetch(FetchError::TooLarge)) if *chunk > 1 => *chunk /= 2,
             answer => {
                 let answer = answer.context("the metrics server")?;
                 tracks.extend(answer.context("the metrics server warns that its answer is not whole")?);

@@ -62,7 +62,8 @@ fn refused(program: &Path) -> Result<(), Failed> {
         assert!(code == 200 && text.contains("\"metricsqps\""), "{code} {text}");
 
         // Past the API server, straight at the adapter.
-        let direct = async |headers: &[(&str, &str)], certificate| get(scene.api, headers, certificate).await;
+        let direct =
+            async |headers: &[(&str, &str)], certificate| get(scene.api, PATH, headers, certificate).await;
         let anonymous = direct(&[], None).await;
         assert_eq!(anonymous.0, 403);
         assert!(anonymous.1.contains("system:anonymous"), "{}", anonymous.1);
@@ -87,10 +88,26 @@ fn refused(program: &Path) -> Result<(), Failed> {
             "the front proxy says who, not what they may"
         );
 
-        grant(scene).await;
+        grant(scene, "reads-loads", ("external.metrics.k8s.io", "metricsqps")).await;
         let allowed = async || (direct(&[("Authorization", &bearer)], None).await.0 == 200).then_some(());
         scene.until("who is given the right may read", allowed).await;
         assert_eq!(read(&visitor).await.0, 200);
+
+        // The console is on the same port, and asks for another right.
+        let signed_on = [("Authorization", bearer.as_str())];
+        let console = async |path: &str, headers: &[(&str, &str)]| get(scene.api, path, headers, None).await;
+        assert_eq!(console("/console", &[]).await.0, 200, "the page itself is for everybody");
+        assert_eq!(console("/console/objects", &[]).await.0, 401);
+        let refused = console("/console/objects", &signed_on).await;
+        assert!(refused.0 == 403 && refused.1.contains("list resource"), "{refused:?}");
+        grant(scene, "sees-autoscalers", ("autoscaling.plimsoll.dev", "loadawareautoscalers")).await;
+        let listed = async || {
+            let (code, text) = console("/console/objects", &signed_on).await;
+            (code == 200 && text.contains("\"name\":\"checkout\"")).then_some(())
+        };
+        scene.until("who may list autoscalers sees them in the console", listed).await;
+        assert_eq!(console("/console/objects/default/checkout", &signed_on).await.0, 200);
+        assert_eq!(console("/console/objects/kube-system/checkout", &signed_on).await.0, 403);
     })
 }
 
@@ -104,17 +121,17 @@ async fn token_of_a_new_account(scene: &Scene) -> String {
     made.status.unwrap().token
 }
 
-/// Lets the visitor read one metric.
-async fn grant(scene: &Scene) {
+/// Lets the visitor read a resource of a group in the workload's namespace.
+async fn grant(scene: &Scene, name: &str, (group, resource): (&str, &str)) {
     let role: Role = serde_json::from_value(json!({
-        "metadata": {"name": "reads-loads"},
-        "rules": [{"apiGroups": ["external.metrics.k8s.io"], "resources": ["metricsqps"], "verbs": ["get", "list"]}],
+        "metadata": {"name": name},
+        "rules": [{"apiGroups": [group], "resources": [resource], "verbs": ["get", "list"]}],
     }))
     .unwrap();
     Api::namespaced(scene.client.clone(), SHOP).create(&PostParams::default(), &role).await.unwrap();
     let binding: RoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": "reads-loads"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reads-loads"},
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
         "subjects": [{"kind": "ServiceAccount", "name": "visitor", "namespace": SHOP}],
     }))
     .unwrap();
@@ -252,13 +269,14 @@ async fn connect(address: SocketAddr, certificate: Option<(String, String)>) -> 
 /// Status and body of a GET at `address`.
 async fn get(
     address: SocketAddr,
+    path: &str,
     headers: &[(&str, &str)],
     certificate: Option<(String, String)>,
 ) -> (u16, String) {
     let stream = connect(address, certificate).await;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let mut request = Request::get(PATH).header("host", "localhost");
+    let mut request = Request::get(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

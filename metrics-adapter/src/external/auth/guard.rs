@@ -35,8 +35,9 @@ const KNOWN_AT_ONCE: usize = 32;
 /// them keeps nobody else out.
 const UNKNOWN_AT_ONCE: usize = 4;
 
-/// Namespaces that are asked about at a time for somebody who may not read all of them.
-const NAMESPACES_AT_ONCE: usize = 8;
+/// Questions at one time of people who look at the console: with places of their own they keep no HorizontalPodAutoscaler waiting, and what is
+/// remembered of them puts nothing else out of memory.
+const PEOPLE_AT_ONCE: usize = 8;
 
 /// Namespaces whose autoscalers somebody may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,7 @@ pub struct Guard {
     tokens: Memory<Option<User>>,
     known: Memory<bool>,
     anonymous: Memory<bool>,
+    people: Memory<bool>,
 }
 
 impl Guard {
@@ -79,6 +81,7 @@ impl Guard {
             tokens: Memory::new("tokens", UNKNOWN_AT_ONCE, never, clock.clone()),
             known: Memory::new("rights of users", KNOWN_AT_ONCE, yes, clock.clone()),
             anonymous: Memory::new("rights of nobody", UNKNOWN_AT_ONCE, yes, clock.clone()),
+            people: Memory::new("rights in the console", PEOPLE_AT_ONCE, |_| Span::ZERO, clock.clone()),
             clock,
         }
     }
@@ -132,7 +135,7 @@ impl Guard {
                 Err(status) => Err(status),
             }
         });
-        let readable: Vec<Option<String>> = each.buffered(NAMESPACES_AT_ONCE).try_collect().await?;
+        let readable: Vec<Option<String>> = each.buffered(PEOPLE_AT_ONCE).try_collect().await?;
         let readable: BTreeSet<String> = readable.into_iter().flatten().collect();
         if readable.is_empty() { Err(refused) } else { Ok(Readable::Some(readable)) }
     }
@@ -190,7 +193,11 @@ impl Guard {
         if user.is_master() {
             return Ok(());
         }
-        let memory = if user.is_anonymous() { &self.anonymous } else { &self.known };
+        let memory = match question {
+            Question::Autoscalers { .. } => &self.people,
+            Question::Metric { .. } | Question::Path(_) if user.is_anonymous() => &self.anonymous,
+            Question::Metric { .. } | Question::Path(_) => &self.known,
+        };
         let asked =
             memory.recall(fingerprint(user, question), deadline, self.reviewer.access(user, question));
         match asked.await {
