@@ -52,16 +52,11 @@ fn sample(i: usize) -> Sample {
     let group = || {
         let rates = rates.iter().map(|rate| Rate::saturating(rate / f64::from(PODS))).collect();
         Group {
-            pods: 1,
-            silent: false,
-            window: WINDOW,
             histograms: HistogramRates::new(Labels::new(), edges(), rates, None).into_iter().collect(),
             cpu: Some(Cores::saturating(cpu)),
             requested_per_pod: Some(Cores::saturating(16.0)),
             cores_per_pod: Some(Cores::saturating(16.0)),
-            in_flight: None,
-            rejected: None,
-            work: None,
+            ..Group::new(1, WINDOW)
         }
     };
     let pods = Pods { replicas: PODS, ready: PODS, warming: 0, silent: 0, updating: false };

@@ -230,16 +230,19 @@ const sign = text => {
   document.querySelector("#sign button").click();
 };
 addEventListener("load", () => {
-  const told = [document.getElementById("sign").hidden];
-  sign("made-up");
+  const told = [];
+  setTimeout(() => {
+    told.push(document.getElementById("sign").hidden);
+    sign("made-up");
+  }, 500);
   setTimeout(() => {
     told.push(document.getElementById("refused").textContent, shown());
     sign("good");
-  }, 700);
+  }, 1200);
   setTimeout(() => {
     told.push(document.getElementById("sign").hidden, shown(), document.getElementById("token").value);
     document.body.setAttribute("data-told", JSON.stringify([...told, ...errors]));
-  }, 1500);
+  }, 2000);
 });
 </script>
 </head>"##;

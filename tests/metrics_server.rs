@@ -361,9 +361,12 @@ async fn cpu_told(reply: Reply) -> Sample {
                 &scraper,
             ))),
         );
-    collector.round().await;
-    hand.set(START + INTERVAL);
-    let sample = collector.round().await;
+    let mut sample = collector.round().await;
+    // Until the requests of the whole window are remembered.
+    for round in 1..=(WINDOW.as_nanos() / INTERVAL.as_nanos()) {
+        hand.set(START + INTERVAL * round);
+        sample = collector.round().await;
+    }
     let asked = &server.asked()[0];
     assert!(
         asked.contains("container_cpu_usage_seconds_total") && asked.contains("shop-0%7Cshop-1"),
@@ -378,9 +381,10 @@ async fn cpu_told(reply: Reply) -> Sample {
 async fn the_cpu_of_scraped_pods_can_come_from_a_server() {
     let one = vector(r#"{"metric":{"pod":"shop-1"},"value":[1,"0.25"]}"#);
     let sample = cpu_told(Arc::new(move |_| Some(one.clone()))).await;
-    let cpu: Vec<_> = sample.groups.iter().map(|group| group.cpu).collect();
+    let cpu: Vec<_> = sample.groups.iter().map(|group| group.latest_cpu()).collect();
     assert_eq!(cpu, [None, Cores::new(0.25).ok()]);
+    assert_eq!(sample.groups[1].evidence.as_ref().map(|evidence| evidence.of.window), Some(WINDOW));
     // Should it fail, that of no pod is known: the pages tell of other processes.
     let sample = cpu_told(Arc::new(|_| Some(http("500 Internal Server Error", "")))).await;
-    assert!(sample.groups.iter().all(|group| group.cpu.is_none()));
+    assert!(sample.groups.iter().all(|group| group.latest_cpu().is_none()));
 }

@@ -130,17 +130,13 @@ impl Samples {
             histogram.map_err(|error| self.rows.row_error(error.to_string(), HEADER.to_owned()))?;
         let whole = pods.round().clamp(1.0, f64::from(u32::MAX)) as u32;
         let group = Group {
-            pods: whole,
-            silent: false,
-            window,
             histograms: vec![histogram],
             cpu: Some(Cores::saturating(cpu)),
-            requested_per_pod: None,
             cores_per_pod: cores.map(Cores::saturating),
             in_flight: in_flight
                 .map(|now| InFlight { now, change: before.map_or(0.0, |before| now - before) }),
             rejected: rejected.map(Rate::saturating),
-            work: None,
+            ..Group::new(whole, window)
         };
         self.last = Some((at, in_flight));
         let pods_of = Pods { replicas: whole, ready: whole, warming: 0, silent: 0, updating: false };
@@ -234,12 +230,13 @@ impl<W: Write> SampleWriter<W> {
 
     /// The row of a sample, with the header before the first one.
     fn row(&mut self, sample: &Sample) -> Option<String> {
-        let millis = (sample.at - Time::EPOCH).as_millis();
         let first =
             sample.groups.iter().filter(|group| group.tells()).flat_map(|group| &group.histograms).next()?;
         let is_first = self.classes.is_none();
         let classes = self.classes.get_or_insert_with(|| Classes::by_duration(Edges::of(first)));
-        let FitSample { pods, rates, cpu, .. } = FitSample::of(sample, classes)?;
+        // CPU that is told later belongs to requests of before, and is told once.
+        let FitSample { at, pods, rates, cpu, .. } = FitSample::of(sample, classes)?;
+        let millis = (at - Time::EPOCH).as_millis();
         let is_whole = pods == f64::from(sample.pods.ready) && sample.pods.silent == 0;
         if !is_whole || self.last.is_some_and(|last| millis <= last) {
             // Classes are those of the first row.
@@ -297,16 +294,9 @@ mod tests {
 
     fn group(le: &[f64], rates: &[f64], cpu: f64) -> Group {
         Group {
-            pods: 1,
-            silent: false,
-            window: Span::from_secs(1),
             histograms: vec![histogram(le, rates)],
             cpu: Some(Cores::new(cpu).unwrap()),
-            requested_per_pod: None,
-            cores_per_pod: None,
-            in_flight: None,
-            rejected: None,
-            work: None,
+            ..Group::new(1, Span::from_secs(1))
         }
     }
 

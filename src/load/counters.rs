@@ -9,11 +9,11 @@
 //! when pods are added, are then missing in one pod's window by as much as they appear in the other's; with windows
 //! of different phase they would be counted twice for a while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::error::ReadingError;
 use super::reading::Reading;
-use super::sample::{Group, Labels, Pods, SAMPLE_SCHEMA, Sample};
+use super::sample::{Evidence, Group, Labels, Pods, SAMPLE_SCHEMA, Sample};
 use crate::units::{Cores, Span, Time};
 
 /// Scrape intervals that a new pod is given before it should have told its load, and after which a histogram that is
@@ -40,11 +40,33 @@ pub struct ReadyPods {
     pub cores_per_pod: Option<Cores>,
 }
 
+/// CPU that a pod used in some time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spent {
+    /// Cores, on average.
+    pub cores: Cores,
+    /// When that time began.
+    pub from: Time,
+    /// When it ended: now, or a while ago.
+    pub until: Time,
+}
+
+/// How much later than it was used CPU may be told, so that the requests of that time are still remembered.
+const LATEST: Span = Span::from_secs(300);
+
+/// Pieces that are remembered of a pod's requests.
+const PIECES: i64 = 64;
+
+/// Share of the time in which CPU was used of which the requests must be remembered.
+const REMEMBERED: f64 = 0.9;
+
 /// Turns the readings of one workload's pods into [`Sample`]s. Owned by whoever scrapes.
 #[derive(Debug)]
 pub struct Counters {
     interval: Span,
     pods: BTreeMap<String, Pod>,
+    /// The time over which somebody else tells CPU, once it does.
+    spent_over: Option<Span>,
 }
 
 #[derive(Debug)]
@@ -53,6 +75,8 @@ struct Pod {
     answers: bool,
     last: Option<Reading>,
     group: Option<Group>,
+    /// What it told before, and when each piece ended, where CPU is told later.
+    before: VecDeque<(Time, Group)>,
     /// Readings in a row that lacked a histogram.
     lacking: i64,
     /// Histograms that the last page lacked, and was believed.
@@ -68,6 +92,7 @@ impl Pod {
             answers: true,
             last: None,
             group: None,
+            before: VecDeque::new(),
             lacking: 0,
             gone: BTreeSet::new(),
             restarted: false,
@@ -78,7 +103,7 @@ impl Pod {
 impl Counters {
     /// For a workload that is scraped every `interval`.
     pub fn new(interval: Span) -> Self {
-        Self { interval, pods: BTreeMap::new() }
+        Self { interval, pods: BTreeMap::new(), spent_over: None }
     }
 
     /// Takes what a pod's page said.
@@ -90,6 +115,9 @@ impl Counters {
         let pod = self.pods.entry(pod.to_owned()).or_insert_with(|| Pod::new(reading.at));
         let taken = pod.take(reading, self.interval);
         pod.answers = taken.is_ok();
+        if let (Ok(()), Some(window)) = (&taken, self.spent_over) {
+            pod.remember(window);
+        }
         taken
     }
 
@@ -98,22 +126,27 @@ impl Counters {
         self.pods.entry(pod.to_owned()).or_insert_with(|| Pod::new(at)).answers = false;
     }
 
-    /// As [`sample`](Self::sample), with the CPU of each pod as `cpu` tells it instead of the pods' own pages. A pod that is not
-    /// in there has used an unknown amount.
-    pub fn sample_with_cpu(&mut self, at: Time, ready: &ReadyPods, cpu: &BTreeMap<String, Cores>) -> Sample {
-        self.sample_of(at, ready, |pod, _| cpu.get(pod).copied())
+    /// As [`sample`](Self::sample), with the CPU of each pod as `cpu` tells it instead of the pods' own pages, and the requests of the
+    /// time in which it was used as [`Evidence`]. A pod that is not in there has used an unknown amount.
+    pub fn sample_with_cpu(&mut self, at: Time, ready: &ReadyPods, cpu: &BTreeMap<String, Spent>) -> Sample {
+        let longest = cpu.values().map(|spent| spent.until - spent.from).max();
+        self.spent_over = longest.or(self.spent_over).or(Some(self.interval));
+        self.sample_of(at, ready, |(name, pod), group| {
+            let evidence = cpu.get(name).and_then(|spent| pod.evidence(spent));
+            Group { cpu: None, evidence: evidence.map(Box::new), ..group }
+        })
     }
 
     /// What is known of the workload at `at`. Pods that are not among the ready ones are forgotten.
     pub fn sample(&mut self, at: Time, ready: &ReadyPods) -> Sample {
-        self.sample_of(at, ready, |_, group| group.cpu)
+        self.sample_of(at, ready, |_, group| group)
     }
 
     fn sample_of(
         &mut self,
         at: Time,
         ready: &ReadyPods,
-        cpu: impl Fn(&str, &Group) -> Option<Cores>,
+        told: impl Fn((&str, &Pod), Group) -> Group,
     ) -> Sample {
         self.pods.retain(|name, _| ready.names.contains(name));
         for name in &ready.names {
@@ -125,9 +158,8 @@ impl Counters {
             let is_silent = pod.is_silent(at, self.interval);
             silent += u32::from(is_silent);
             let ReadyPods { requested_per_pod, cores_per_pod, .. } = *ready;
-            let told = pod.group(self.interval);
-            let told = told.map(|g| Group { silent: is_silent, cpu: cpu(name, &g), ..g });
-            groups.extend(told.map(|g| Group { requested_per_pod, cores_per_pod, ..g }));
+            let group = pod.group(self.interval).map(|g| Group { silent: is_silent, ..told((name, pod), g) });
+            groups.extend(group.map(|g| Group { requested_per_pod, cores_per_pod, ..g }));
         }
         let count = u32::try_from(ready.names.len()).unwrap_or(u32::MAX);
         let ReadyPods { replicas, warming, updating, .. } = *ready;
@@ -181,6 +213,43 @@ impl Pod {
         self.group = group;
         self.rebase(reading);
         Ok(())
+    }
+
+    /// Keeps what it told last, as long as CPU that is used over `window` may come later. Short pieces become one.
+    fn remember(&mut self, window: Span) {
+        let (Some(group), Some(reading)) = (&self.group, &self.last) else { return };
+        let kept = window + LATEST;
+        let piece = Span::from_nanos(kept.as_nanos() / PIECES);
+        let end = reading.at;
+        let joined = self.before.back().filter(|(_, last)| last.window < piece).and_then(|(_, last)| {
+            Group::over(&[(last.window.as_secs_f64(), last), (group.window.as_secs_f64(), group)])
+        });
+        match joined {
+            Some(joined) => {
+                self.before.pop_back();
+                self.before.push_back((end, joined));
+            }
+            None => self.before.push_back((end, group.clone())),
+        }
+        while self.before.front().is_some_and(|(at, _)| end - *at > kept) {
+            self.before.pop_front();
+        }
+    }
+
+    /// The requests of the time in which this CPU was used; none if too much of it is not remembered.
+    fn evidence(&self, spent: &Spent) -> Option<Evidence> {
+        let Spent { cores, from, until } = *spent;
+        let parts = self.before.iter().map(|(end, group)| {
+            let (begin, end) = ((*end - group.window).max(from), (*end).min(until));
+            ((end - begin).as_secs_f64().max(0.0), group)
+        });
+        let parts: Vec<(f64, &Group)> = parts.filter(|(seconds, _)| *seconds > 0.0).collect();
+        let remembered: f64 = parts.iter().map(|(seconds, _)| seconds).sum();
+        if remembered < REMEMBERED * (until - from).as_secs_f64() {
+            return None;
+        }
+        let of = Group { cpu: Some(cores), window: until - from, ..Group::over(&parts)? };
+        Some(Evidence { until, of })
     }
 
     /// Makes a reading the one that the next is compared with.
@@ -391,10 +460,57 @@ mod tests {
             counters.read(pod, with(0, 100.0)).unwrap();
             counters.read(pod, with(10, 105.0)).unwrap();
         }
-        let told = BTreeMap::from([("a".to_owned(), Cores::new(0.7).unwrap())]);
+        let spent = Spent { cores: Cores::new(0.7).unwrap(), from: at(0), until: at(10) };
+        let told = BTreeMap::from([("a".to_owned(), spent)]);
         let sample = counters.sample_with_cpu(at(10), &ready(&["a", "b"]), &told);
-        let cpu: Vec<_> = sample.groups.iter().map(|group| group.cpu).collect();
-        assert_eq!(cpu, [Cores::new(0.7).ok(), None]);
+        assert!(sample.groups.iter().all(|group| group.cpu.is_none()), "{sample:?}");
+    }
+
+    #[test]
+    fn cpu_that_is_told_later_comes_with_the_requests_that_it_was_used_for() {
+        let mut counters = Counters::new(INTERVAL);
+        let pods = ready(&["a"]);
+        let spent = |cores, from, until| {
+            let spent = Spent { cores: Cores::new(cores).unwrap(), from: at(from), until: at(until) };
+            BTreeMap::from([("a".to_owned(), spent)])
+        };
+        counters.read("a", page(0, 0.0, 0.0)).unwrap();
+        let first = counters.sample_with_cpu(at(0), &pods, &spent(0.1, -60, -20));
+        assert!(first.groups.iter().all(|group| group.evidence.is_none()), "nothing is known of that time");
+        // Ten requests a second for a minute, then thirty, of which ten are slow.
+        for i in 1..=6 {
+            counters.read("a", page(10 * i, 100.0 * i as f64, 0.0)).unwrap();
+        }
+        counters.read("a", page(70, 800.0, 100.0)).unwrap();
+        let evidence = |sample: &Sample| {
+            sample.groups[0].evidence.clone().map(|of| (of.until, rates(&of.of), of.of.cpu))
+        };
+        let sample = counters.sample_with_cpu(at(70), &pods, &spent(0.2, 20, 60));
+        assert_eq!(rates(&sample.groups[0]), [20.0, 10.0], "the load is that of now");
+        assert_eq!(evidence(&sample), Some((at(60), vec![10.0, 0.0], Cores::new(0.2).ok())));
+        assert_eq!((sample.groups[0].cpu, sample.groups[0].latest_cpu()), (None, Cores::new(0.2).ok()));
+        // Half of it before, half of it after.
+        let half = counters.sample_with_cpu(at(70), &pods, &spent(0.4, 50, 70));
+        assert_eq!(evidence(&half), Some((at(70), vec![15.0, 5.0], Cores::new(0.4).ok())));
+        let ahead = counters.sample_with_cpu(at(70), &pods, &spent(0.4, 50, 90));
+        assert_eq!(evidence(&ahead), None, "of the time to come no request is known");
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_pod_stays_small() {
+        let mut counters = Counters::new(Span::from_secs(1));
+        let spent = |until: i64| {
+            let spent = Spent { cores: Cores::new(0.1).unwrap(), from: at(until - 60), until: at(until) };
+            BTreeMap::from([("a".to_owned(), spent)])
+        };
+        counters.read("a", page(0, 0.0, 0.0)).unwrap();
+        for second in 1..=1000 {
+            counters.sample_with_cpu(at(second - 1), &ready(&["a"]), &spent(second - 1));
+            counters.read("a", page(second, 5.0 * second as f64, 0.0)).unwrap();
+        }
+        assert!(counters.pods["a"].before.len() as i64 <= PIECES + 2, "{}", counters.pods["a"].before.len());
+        let sample = counters.sample_with_cpu(at(1000), &ready(&["a"]), &spent(990));
+        assert_eq!(rates(&sample.groups[0].evidence.as_ref().unwrap().of), [5.0, 0.0]);
     }
 
     fn routes(seconds: i64, counts: &[(&str, f64)]) -> Reading {

@@ -472,7 +472,8 @@ impl Learner {
 
 /// Share of the CPU that pods use of what they may; none where that is not known.
 pub(super) fn utilization(sample: &Sample) -> Option<f64> {
-    let known = |group: &Group| Some((group.cpu?.get(), group.cores_per_pod?.get() * f64::from(group.pods)));
+    let known =
+        |group: &Group| Some((group.latest_cpu()?.get(), group.cores_per_pod?.get() * f64::from(group.pods)));
     let known = sample.groups.iter().filter(|group| group.tells()).filter_map(known);
     let (used, allowed) = known.fold((0.0, 0.0), |(used, all), (cpu, cores)| (used + cpu, all + cores));
     (allowed > 0.0).then(|| used / allowed)

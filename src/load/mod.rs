@@ -29,7 +29,7 @@ mod versions;
 mod weights;
 
 pub use classes::{ByLabel, Classes, Column};
-pub use counters::{Counters, ReadyPods};
+pub use counters::{Counters, ReadyPods, Spent};
 pub use edges::{Edges, EdgesError};
 pub use error::ReadingError;
 pub use fit::{Ambiguity, Cost, CostFit, FitClass, FitReport, FitSample, FitSettings, Score, Scores};
@@ -37,6 +37,6 @@ pub use latency::{LatencyCapacity, LatencyLimit, LatencyObjective, LatencyObject
 pub use model::{CpuCost, Fitting, LoadModel, Unknown, Weighing};
 pub use offered::{ClassLoad, Congestion, Load, NothingCompletes, WORK, WeightsInForce};
 pub use reading::{HistogramCounts, Reading};
-pub use sample::{Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
+pub use sample::{Evidence, Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
 pub use versions::Version;
 pub use weights::{MAX_WEIGHT, Weights, WeightsError};

@@ -195,7 +195,7 @@ impl Part {
             part.change = group.in_flight.map_or(0.0, |in_flight| in_flight.change);
             part.growth = part.change / window;
         }
-        if let (Some(cpu), Some(cores)) = (group.cpu, group.cores_per_pod) {
+        if let (Some(cpu), Some(cores)) = (group.latest_cpu(), group.cores_per_pod) {
             (part.cpu, part.cores) = (cpu.get(), cores.get() * part.pods);
         }
         part.rejected = group.rejected.map_or(0.0, Rate::get);
@@ -368,16 +368,8 @@ mod tests {
     fn group(fast: f64, slow: f64) -> Group {
         let rates = vec![Rate::new(fast).unwrap(), Rate::new(slow).unwrap()];
         Group {
-            pods: 1,
-            silent: false,
-            window: Span::from_secs(10),
             histograms: vec![HistogramRates::new(Labels::new(), vec![0.1], rates, None).unwrap()],
-            cpu: None,
-            requested_per_pod: None,
-            cores_per_pod: None,
-            in_flight: None,
-            rejected: None,
-            work: None,
+            ..Group::new(1, Span::from_secs(10))
         }
     }
 

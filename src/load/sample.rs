@@ -29,6 +29,26 @@ pub struct Sample {
     pub groups: Vec<Group>,
 }
 
+impl Sample {
+    /// When the windows ended of which both requests and CPU are known, and how long they were on average; none if there are no such pods.
+    pub(super) fn evidence(&self) -> Option<(Time, Span)> {
+        let telling = || self.groups.iter().filter(|group| group.tells());
+        let late = || telling().filter_map(|group| group.evidence.as_deref());
+        let mean = |windows: &mut dyn Iterator<Item = Span>| {
+            let (count, sum) =
+                windows.fold((0.0, 0.0), |(n, sum), window| (n + 1.0, sum + window.as_secs_f64()));
+            (count > 0.0).then(|| Span::from_secs_f64(sum / count))
+        };
+        match late().map(|evidence| evidence.until).max() {
+            Some(until) => Some((until, mean(&mut late().map(|evidence| evidence.of.window))?)),
+            None => {
+                let with_cpu = telling().filter(|group| group.cpu.is_some());
+                Some((self.at, mean(&mut with_cpu.map(|group| group.window))?))
+            }
+        }
+    }
+}
+
 /// How many pods a workload has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pods {
@@ -60,9 +80,12 @@ pub struct Group {
     pub window: Span,
     /// Request rates by duration, one entry for each set of labels. Without any the group's load is not known.
     pub histograms: Vec<HistogramRates>,
-    /// CPU used.
+    /// CPU used in the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cores>,
+    /// CPU that was told later, with the requests of the time in which it was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Box<Evidence>>,
     /// CPU that one pod asked for: what its utilization is a share of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_per_pod: Option<Cores>,
@@ -78,6 +101,15 @@ pub struct Group {
     /// What comes with the requests and is paid for beside them, such as tokens, per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Rate>,
+}
+
+/// What requests cost, of some time ago: rates and CPU over the same seconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When those seconds ended.
+    pub until: Time,
+    /// Rates and CPU over them.
+    pub of: Group,
 }
 
 /// Requests that are being served or queued.
@@ -115,6 +147,7 @@ impl Group {
             window,
             histograms: Vec::new(),
             cpu: None,
+            evidence: None,
             requested_per_pod: None,
             cores_per_pod: None,
             in_flight: None,
@@ -128,9 +161,68 @@ impl Group {
         self.histograms.iter().map(HistogramRates::total).sum()
     }
 
+    /// CPU used, as far as it is known: in the same time, or a little before.
+    pub fn latest_cpu(&self) -> Option<Cores> {
+        self.cpu.or_else(|| self.evidence.as_ref()?.of.cpu)
+    }
+
+    /// The requests and the work of several, as many seconds of each as are given with it; none if that is no time, or their
+    /// buckets differ. Labels that one of them lacks had no requests in it. Nothing else is told.
+    pub(super) fn over(parts: &[(f64, &Self)]) -> Option<Self> {
+        let seconds: f64 = parts.iter().map(|(seconds, _)| seconds).sum();
+        if seconds <= 0.0 {
+            return None;
+        }
+        let mut sums: BTreeMap<&Labels, Sum<'_>> = BTreeMap::new();
+        for (share, group) in parts.iter().map(|(of, group)| (of / seconds, group)) {
+            for histogram in &group.histograms {
+                let sum = sums.entry(&histogram.labels).or_insert_with(|| Sum::new(histogram));
+                if !sum.add(share, histogram) {
+                    return None;
+                }
+            }
+        }
+        let histograms =
+            sums.into_iter().map(|(labels, sum)| sum.histogram(labels)).collect::<Option<_>>()?;
+        let work =
+            parts.iter().map(|(of, group)| Some(of / seconds * group.work?.get())).sum::<Option<f64>>();
+        let work = work.and_then(|work| Rate::new(work).ok());
+        Some(Self { histograms, work, ..Self::empty(Span::from_secs_f64(seconds)) })
+    }
+
     /// Whether these rates are of now, and tell a load.
     pub fn tells(&self) -> bool {
         !self.silent && !self.histograms.is_empty()
+    }
+}
+
+/// Rates of one histogram that are added up.
+struct Sum<'a> {
+    le: &'a [f64],
+    rates: Vec<f64>,
+    busy: Option<f64>,
+}
+
+impl<'a> Sum<'a> {
+    /// Nothing yet, in the buckets of this one.
+    fn new(of: &'a HistogramRates) -> Self {
+        Self { le: of.le(), rates: vec![0.0; of.rates.len()], busy: Some(0.0) }
+    }
+
+    /// Adds a share of them, if the buckets are the same.
+    fn add(&mut self, share: f64, histogram: &HistogramRates) -> bool {
+        let is_same = self.le == histogram.le();
+        for (sum, rate) in self.rates.iter_mut().zip(&histogram.rates).filter(|_| is_same) {
+            *sum += share * rate.get();
+        }
+        self.busy = self.busy.zip(histogram.busy).map(|(sum, busy)| sum + share * busy.get());
+        is_same
+    }
+
+    fn histogram(self, labels: &Labels) -> Option<HistogramRates> {
+        let rate = |value: f64| Rate::new(value).ok();
+        let rates = self.rates.into_iter().map(rate).collect::<Option<_>>()?;
+        HistogramRates::new(labels.clone(), self.le.to_vec(), rates, self.busy.and_then(rate)).ok()
     }
 }
 

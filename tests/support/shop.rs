@@ -35,9 +35,6 @@ pub(crate) fn sample(at: Time, replicas: u32, minute: i64) -> Sample {
     // Every pod costs something when idle.
     let cores = f64::from(replicas) * 0.05 + 0.002 * rates[0] + 0.01 * rates[1] + 0.2 * rates[2];
     let group = Group {
-        pods: replicas,
-        silent: false,
-        window: INTERVAL,
         histograms: vec![
             HistogramRates::new(
                 Labels::new(),
@@ -49,10 +46,7 @@ pub(crate) fn sample(at: Time, replicas: u32, minute: i64) -> Sample {
         ],
         cpu: Cores::new(cores * (1.0 + 0.02 * (minute as f64 * 1.7).sin())).ok(),
         requested_per_pod: Cores::new(2.0).ok(),
-        cores_per_pod: None,
-        in_flight: None,
-        rejected: None,
-        work: None,
+        ..Group::new(replicas, INTERVAL)
     };
     Sample {
         schema: SAMPLE_SCHEMA,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::Uri;
-use plimsoll::load::{Counters, Reading, ReadingError, ReadyPods, Sample};
+use plimsoll::load::{Counters, Reading, ReadingError, ReadyPods, Sample, Spent};
 use plimsoll::units::{Cores, Span};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -218,7 +218,7 @@ impl Collector {
     }
 
     /// The CPU that was told. If none was, that of no pod is known: the pages' would be of other processes.
-    fn told(&mut self, cpu: Result<BTreeMap<String, Cores>, PodsCpuError>) -> BTreeMap<String, Cores> {
+    fn told(&mut self, cpu: Result<BTreeMap<String, Spent>, PodsCpuError>) -> BTreeMap<String, Spent> {
         let object = &self.key;
         match cpu {
             Ok(cpu) => {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll::load::{HistogramCounts, Labels, Reading, ReadingError};
-use plimsoll::spec::{Load, Matcher, Series, Weights};
+use plimsoll::spec::{Cpu, Load, Matcher, Series, Weights};
 use plimsoll::units::{Span, Time};
 
 use super::exposition::{Label, Malformed, SampleLine, Scanner};
@@ -86,6 +86,8 @@ pub struct Query {
     pub(super) offered: Option<Series>,
     /// The label that classes are told apart by, where a server adds the series up.
     pub(super) label: Option<String>,
+    /// Who tells the CPU: what was learned from one says nothing of another's.
+    cpu: Option<Cpu>,
 }
 
 /// The metrics that the user named and nothing was found of.
@@ -126,6 +128,7 @@ impl Query {
             work: load.work.clone(),
             offered: load.offered.clone(),
             label,
+            cpu: load.cpu.clone(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use kube::api::ListParams;
 use kube::core::Request;
-use plimsoll::load::ReadingError;
+use plimsoll::load::{ReadingError, Spent};
 use plimsoll::units::{Cores, Span, Time};
 use serde::Deserialize;
 
@@ -19,6 +19,9 @@ use crate::clock::Clock;
 
 /// What is older says nothing of now: several times what metrics-server takes to come by.
 const OLDEST: Span = Span::from_secs(120);
+
+/// So far clocks may differ.
+const AHEAD: Span = Span::from_secs(15);
 
 /// Who tells the CPU.
 #[derive(Debug, Clone)]
@@ -41,9 +44,9 @@ pub enum PodsCpuError {
     /// They took too long.
     #[error("the cluster's resource metrics (metrics.k8s.io): no answer within {0:?}")]
     Timeout(Duration),
-    /// They are of too long ago.
+    /// They are of another time, or of other pods.
     #[error(
-        "the cluster's resource metrics (metrics.k8s.io) are older than {OLDEST}, or of no pod of the workload"
+        "the cluster's resource metrics (metrics.k8s.io) are of no pod of the workload, or of more than {OLDEST} ago, or of the future: does this machine's clock go right?"
     )]
     Old,
 }
@@ -61,7 +64,7 @@ impl PodsCpuError {
 }
 
 impl PodsCpu {
-    /// Cores used by each of these pods, which `selector` selects if it is known. Those of which nothing is told are not among them.
+    /// What each of these pods used, and when, by the adapter's clock; `selector` selects them, if it is known. Those of which nothing is told are not among them.
     ///
     /// # Errors
     /// When there is no answer, or none that can be used.
@@ -69,7 +72,7 @@ impl PodsCpu {
         &self,
         pods: &BTreeSet<String>,
         selector: Option<&str>,
-    ) -> Result<BTreeMap<String, Cores>, PodsCpuError> {
+    ) -> Result<BTreeMap<String, Spent>, PodsCpuError> {
         if pods.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -99,7 +102,7 @@ impl ServerCpu {
         Self { api: Api::new(endpoint, scraper.clock.clone(), interval), namespace, window }
     }
 
-    async fn of(&self, pods: &BTreeSet<String>) -> Result<BTreeMap<String, Cores>, QueriedError> {
+    async fn of(&self, pods: &BTreeSet<String>) -> Result<BTreeMap<String, Spent>, QueriedError> {
         let pods = PodNames::Known(pods.clone());
         let workload = Workload { namespace: &self.namespace, pods: &pods, window: self.window };
         let answer = self.api.query(&workload.cpu()).await?;
@@ -107,7 +110,8 @@ impl ServerCpu {
             let (Some(pod), Value::Number(value)) = (labels.remove("pod"), value) else {
                 return Err(QueryError::Malformed.into());
             };
-            Ok((pod, cores(value)?))
+            let (from, until) = (answer.at - self.window, answer.at);
+            Ok((pod, Spent { cores: cores(value)?, from, until }))
         };
         answer.series.into_iter().map(of).collect()
     }
@@ -140,7 +144,7 @@ impl ClusterCpu {
         &self,
         pods: &BTreeSet<String>,
         selector: Option<&str>,
-    ) -> Result<BTreeMap<String, Cores>, PodsCpuError> {
+    ) -> Result<BTreeMap<String, Spent>, PodsCpuError> {
         let asked = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() };
         let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods", self.namespace);
         let request = Request::new(path).list(&asked);
@@ -157,7 +161,15 @@ impl ClusterCpu {
             Ok(Err(error)) => return Err(PodsCpuError::Cluster(error.to_string())),
             Ok(Ok(told)) => told,
         };
-        let known = told.cores(pods, self.clock.date())?;
+        let (now, date) = (self.clock.now(), self.clock.date());
+        let known = told.used(pods, date)?.into_iter().map(|(pod, used)| {
+            let until = now - self.clock.of_world(date - used.until);
+            (
+                pod,
+                Spent { cores: used.cores, from: until - self.clock.of_world(used.until - used.from), until },
+            )
+        });
+        let known: BTreeMap<String, Spent> = known.collect();
         if known.is_empty() { Err(PodsCpuError::Old) } else { Ok(known) }
     }
 }
@@ -173,6 +185,8 @@ struct PodMetrics {
     metadata: Named,
     /// When its window ended, RFC 3339.
     timestamp: String,
+    /// How long it was, as Go writes durations.
+    window: String,
     #[serde(default)]
     containers: Vec<Container>,
 }
@@ -194,13 +208,17 @@ struct Usage {
 }
 
 impl PodMetricsList {
-    /// Of these pods those whose CPU is known of not long before `now`; a pod of which a container's is not known is not among them.
-    fn cores(self, pods: &BTreeSet<String>, now: Time) -> Result<BTreeMap<String, Cores>, PodsCpuError> {
+    /// Of these pods those whose CPU is known of not long before `date`; a pod of which a container's is not known is not among them.
+    fn used(self, pods: &BTreeSet<String>, date: Time) -> Result<BTreeMap<String, Spent>, PodsCpuError> {
         let mut known = BTreeMap::new();
-        for PodMetrics { metadata: Named { name }, timestamp, containers } in self.items {
+        for PodMetrics { metadata: Named { name }, timestamp, window, containers } in self.items {
+            if !pods.contains(&name) || containers.is_empty() {
+                continue;
+            }
             let wrong = |what: String| PodsCpuError::Cluster(format!("of the pod {name} it says {what:?}"));
-            let at = instant(&timestamp).ok_or_else(|| wrong(timestamp.clone()))?;
-            if !pods.contains(&name) || now - at > OLDEST || containers.is_empty() {
+            let until = instant(&timestamp).ok_or_else(|| wrong(timestamp.clone()))?;
+            let window = duration(&window).ok_or_else(|| wrong(window.clone()))?;
+            if date - until > OLDEST || until - date > AHEAD {
                 continue;
             }
             let Some(cpus) = containers.into_iter().map(|of| of.usage.cpu).collect::<Option<Vec<_>>>() else {
@@ -216,10 +234,33 @@ impl PodMetricsList {
                     value: sum,
                 }))
             })?;
-            known.insert(name, cores);
+            known.insert(name, Spent { cores, from: until - window, until });
         }
         Ok(known)
     }
+}
+
+/// A time as Go writes it, such as `1m0.5s`; above zero, and at most an hour.
+fn duration(text: &str) -> Option<Span> {
+    let (mut rest, mut seconds) = (text, 0.0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(digits);
+        let unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        let factor = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * factor;
+        rest = after;
+    }
+    (seconds > 0.0 && seconds <= 3600.0).then(|| Span::from_secs_f64(seconds))
 }
 
 fn instant(text: &str) -> Option<Time> {
@@ -264,13 +305,17 @@ mod tests {
         let items = serde_json::json!([
             pod("a", "2026-01-02T03:03:55Z", &["250m", "12345678n"]),
             pod("old", "2026-01-02T03:00:00Z", &["1"]),
-            pod("other", "2026-01-02T03:03:55Z", &["1"]),
+            pod("other", "yesterday", &["much"]),
             pod("none", "2026-01-02T03:03:55Z", &[]),
-            {"metadata": {"name": "half"}, "timestamp": "2026-01-02T03:03:55Z", "containers": [{"usage": {"cpu": "1"}}, {"usage": {}}]},
+            pod("ahead", "2026-01-02T03:05:00Z", &["1"]),
+            {"metadata": {"name": "half"}, "timestamp": "2026-01-02T03:03:55Z", "window": "15s", "containers": [{"usage": {"cpu": "1"}}, {"usage": {}}]},
         ]);
-        let pods = ["a", "old", "none", "half", "missing"].map(str::to_owned).into();
-        let known = list(&items).cores(&pods, now).unwrap();
-        assert_eq!(known, BTreeMap::from([("a".to_owned(), Cores::new(0.262_345_678).unwrap())]));
+        let pods = ["a", "old", "none", "half", "ahead", "missing"].map(str::to_owned).into();
+        let known = list(&items).used(&pods, now).unwrap();
+        let until = now - Span::from_secs(10);
+        let spent =
+            Spent { cores: Cores::new(0.262_345_678).unwrap(), from: until - Span::from_secs(15), until };
+        assert_eq!(known, BTreeMap::from([("a".to_owned(), spent)]));
     }
 
     #[test]
@@ -280,9 +325,21 @@ mod tests {
         for (at, cpu) in
             [("yesterday", "1"), ("2026-01-02T03:03:55Z", "much"), ("2026-01-02T03:03:55Z", "-1m")]
         {
-            let error = list(&serde_json::json!([pod("a", at, &[cpu])])).cores(&pods, now).unwrap_err();
+            let error = list(&serde_json::json!([pod("a", at, &[cpu])])).used(&pods, now).unwrap_err();
             let wrong = if at == "yesterday" { at } else { cpu };
             assert!(error.to_string().contains(wrong) && error.reason() == "cluster", "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        for (text, millis) in
+            [("15s", 15_000), ("1m0s", 60_000), ("17.412s", 17_412), ("1m12.5s", 72_500), ("500ms", 500)]
+        {
+            assert_eq!(duration(text), Some(Span::from_millis(millis)), "{text}");
+        }
+        for text in ["", "0s", "15", "s", "-15s", "2h", "1d", "1.2.3s"] {
+            assert_eq!(duration(text), None, "{text}");
         }
     }
 

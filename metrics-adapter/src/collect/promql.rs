@@ -139,7 +139,7 @@ impl Workload<'_> {
     /// All that a load is made of, in one question: the parts then tell of the same instant, and none can fail alone. A native
     /// histogram comes without the label [`PART`], since not every server can give it one.
     pub(super) fn load(&self, query: &Query) -> String {
-        let Query { histogram, bucket, sum, matchers, in_flight, rejected, work, offered, label } = query;
+        let Query { histogram, bucket, sum, matchers, in_flight, rejected, work, offered, label, .. } = query;
         let counts = |metric| self.rate(&self.requests(metric, matchers, &[]));
         let shown = |metric, le| self.rate(&self.series(metric, matchers, le));
         let up = format!("max by (pod) ({})", self.series("up", &BTreeMap::new(), &[]));

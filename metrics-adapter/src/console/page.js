@@ -202,26 +202,40 @@
 
   const wanted = () => location.hash.startsWith("#/") ? location.hash.slice(2) : null;
 
-  // Where people sign on, the token is in this page's memory alone.
-  let token = null;
-  const get = path => fetch(path, token ? { headers: { Authorization: `Bearer ${token}` } } : {}).catch(() => null);
+  // Where people sign on, the token is in this page's memory alone. Looks are numbered by who has signed on.
+  let token = null, isSignedOn = false, looks = 0;
+  const PATIENCE = 20000;
+  // The answer and its text; null where there is none, or none that ends.
+  const get = async path => {
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    try {
+      const response = await fetch(path, { headers, signal: AbortSignal.timeout(PATIENCE) });
+      const text = await response.text();
+      return { status: response.status, text, answer: response.ok ? JSON.parse(text) : null };
+    } catch {
+      return null;
+    }
+  };
+  // What the adapter says may be an object of Kubernetes; people want its message.
+  const messageOf = text => { try { return JSON.parse(text).message ?? text; } catch { return text; } };
 
   const ask = async path => {
+    const number = looks;
     const response = await get(`console/objects/${path}`);
-    const answer = response?.ok ? await response.json() : await response?.text();
-    if (path !== wanted()) return;
-    if (!response) return lost();
-    if (response.ok) return show(answer);
-    if (response.status === 401 || response.status === 403) return refuse(answer);
+    // Meanwhile somebody else may have signed on.
+    if (path !== wanted() || number !== looks) return;
+    if (!response || response.status >= 500) return lost();
+    if (response.answer) return show(response.answer);
+    if (response.status === 401) return refuse(messageOf(response.text));
     clear();
-    byId("one").append(el("p", { class: "lead bad" }, answer), el("p", {}, el("a", { href: "#" }, "All autoscalers")));
+    byId("one").append(el("p", { class: "lead bad" }, messageOf(response.text)), el("p", {}, el("a", { href: "#" }, "All autoscalers")));
   };
 
   // One question at a time: who is slow to answer is not asked more and more.
   let isAsking = false, isAsked = false;
   const follow = async () => {
     const path = wanted();
-    const isOut = mustSignOn && token == null;
+    const isOut = mustSignOn && !isSignedOn;
     byId("fleet").hidden = isOut || path != null;
     byId("one").hidden = isOut || path == null;
     document.title = path == null ? "Plimsoll" : `${path.split("/").map(decodeURIComponent).join("/")} · Plimsoll`;
@@ -248,26 +262,29 @@
 
   // An event source shows no token: where there is one, the list is asked for again and again.
   const LOOK = 2000;
-  let looks = 0;
-  const look = async number => {
-    if (!document.hidden) {
+  const look = async (number, isFirst = false) => {
+    if (!document.hidden || isFirst) {
       const response = await get("console/objects");
       if (number !== looks) return;
-      if (response?.ok) tell(await response.json());
-      else if (response?.status === 401 || response?.status === 403) return refuse(await response.text());
+      if (response?.answer) signedOn(response.answer);
+      // Who shows nothing is not told that it is not good.
+      else if (response?.status === 401) return refuse(token ? messageOf(response.text) : "");
       else lost();
     }
     setTimeout(() => { if (number === looks) look(number); }, LOOK);
   };
+  const signedOn = list => {
+    isSignedOn = true;
+    byId("sign").hidden = true;
+    tell(list);
+  };
 
-  // What the adapter says is an object of Kubernetes; people want its message.
-  const messageOf = text => { try { return JSON.parse(text).message ?? text; } catch { return text; } };
   const refuse = text => {
-    token = null;
+    [token, isSignedOn] = [null, false];
     looks += 1;
     clear();
     live.textContent = "";
-    byId("refused").textContent = text === "" ? "" : messageOf(text);
+    byId("refused").textContent = text;
     byId("sign").hidden = false;
     follow();
     byId("token").focus();
@@ -276,14 +293,16 @@
   if (mustSignOn) {
     byId("sign").addEventListener("submit", event => {
       event.preventDefault();
-      token = byId("token").value.trim();
-      if (token === "") return refuse("");
+      const text = byId("token").value.trim();
       byId("token").value = "";
-      byId("sign").hidden = true;
+      if (!/^[\x21-\x7e]+$/.test(text)) return refuse(text === "" ? "" : "That is no token: it has other characters in it.");
+      token = text;
       looks += 1;
-      look(looks);
+      look(looks, true);
     });
-    refuse("");
+    // A client certificate of the cluster is good without a token.
+    follow();
+    look(looks, true);
   } else {
     const events = new EventSource(`console/events${location.search}`);
     events.onmessage = ({ data }) => tell(JSON.parse(data));

@@ -272,7 +272,7 @@ async fn ask(
     while begin < to {
         let end = (begin + HOUR * *chunk).min(to);
         match api.query_range(expression, begin + step, end, step).await {
-            Err(QueryError::Fetch(FetchError::TooLarge)) if *chunk > 1 => *chunk /= 2,
+            Err(error) if is_too_much(&error) && *chunk > 1 => *chunk /= 2,
             answer => {
                 let answer = answer.context("the metrics server")?;
                 tracks.extend(answer.context("the metrics server warns that its answer is not whole")?);
@@ -281,6 +281,15 @@ async fn ask(
         }
     }
     Ok(tracks)
+}
+
+/// Whether less may be answered: an answer is too large, or the server gave up over it (Prometheus says 422 of too many samples).
+fn is_too_much(error: &QueryError) -> bool {
+    match error {
+        QueryError::Fetch(FetchError::TooLarge | FetchError::Timeout(_)) | QueryError::TooManySeries => true,
+        QueryError::Fetch(FetchError::Status(status)) => matches!(status.as_u16(), 422 | 503 | 504),
+        _ => false,
+    }
 }
 
 fn key(track: &Track) -> ObjectKey {

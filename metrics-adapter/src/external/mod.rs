@@ -51,7 +51,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::ops::{Readiness, Telemetry};
-use auth::{Guard, Peer, Question, Readable};
+use auth::{Guard, Peer, Question};
 use negotiate::Format;
 use reply::Reply;
 use route::Route;
@@ -102,20 +102,14 @@ impl Api {
             Some(Route::Live | Route::Ready | Route::Console) | None => None,
             Some(_) if !is_reading(method) => None,
             Some(route @ (Route::Objects | Route::Object { .. })) => {
-                let namespaces = match route {
-                    Route::Object { namespace, .. } => [namespace.to_owned()].into(),
-                    _ => self.board.objects().keys().map(|key| key.namespace.clone()).collect(),
-                };
-                match (guard.readable(peer, &mut headers, namespaces).await, &self.console) {
-                    (Ok(readable), Some(console)) => {
-                        let response = shown(console, &route, &readable);
+                match self.shown(guard, peer, &mut headers, &route).await {
+                    Ok(response) => {
                         let response =
                             if method == Method::HEAD { reply::without_body(response) } else { response };
                         self.telemetry.answered(response.status().as_u16(), self.clock.now() - began);
                         return response;
                     }
-                    (Ok(_), None) => None,
-                    (Err(status), _) => Some(status),
+                    Err(status) => Some(status),
                 }
             }
             Some(Route::Metric { namespace, metric }) => {
@@ -132,6 +126,27 @@ impl Api {
         let response = if method == Method::HEAD { reply::without_body(response) } else { response };
         self.telemetry.answered(response.status().as_u16(), self.clock.now() - began);
         response
+    }
+
+    /// What the console shows of what somebody may read.
+    async fn shown(
+        &self,
+        guard: &Guard,
+        peer: &Peer,
+        headers: &mut HeaderMap,
+        route: &Route<'_>,
+    ) -> Result<Reply, Status> {
+        let Some(console) = &self.console else {
+            return Err(Status::new(Reason::NotFound, "there is no console here"));
+        };
+        if let Route::Object { namespace, name } = route {
+            guard.may_read(peer, headers, namespace).await?;
+            // As it is written in the path, which is what was asked about.
+            return Ok(console.object(namespace, name, |read| read == *namespace));
+        }
+        let namespaces = self.board.objects().keys().map(|key| key.namespace.clone()).collect();
+        let readable = guard.readable(peer, headers, namespaces).await?;
+        Ok(console.objects(|namespace| readable.has(namespace)))
     }
 
     /// The answer to a request that may be given, and whose body is not looked at.
@@ -209,16 +224,6 @@ impl Api {
                 value::answer(&self.board, self.clock.now(), namespace, metric, &selector)
             }
         }
-    }
-}
-
-/// What a console shows of what somebody may read.
-fn shown(console: &Console, route: &Route<'_>, readable: &Readable) -> Reply {
-    match route {
-        Route::Object { namespace, name } => {
-            console.object(namespace, name, |namespace| readable.has(namespace))
-        }
-        _ => console.objects(|namespace| readable.has(namespace)),
     }
 }
 

@@ -45,24 +45,45 @@ impl Target {
         self.fill_by(|file| file.write_all(text.as_bytes()).with_context(|| path))
     }
 
-    /// Makes what `write` writes what is in the file.
+    /// Makes what `write` writes what is in the file, once all of it is written.
     pub(super) fn fill_by<T, E>(mut self, write: impl FnOnce(&mut File) -> Result<T, E>) -> anyhow::Result<T>
     where
         anyhow::Error: From<E>,
     {
-        // Devices and pipes have no length.
-        let is_file = self.file.metadata().map(|metadata| metadata.is_file());
-        let emptied = is_file.and_then(|is_file| if is_file { self.file.set_len(0) } else { Ok(()) });
-        emptied.with_context(|| self.path.clone())?;
-        self.is_new = false;
-        Ok(write(&mut self.file)?)
+        let metadata = self.file.metadata().with_context(|| self.path.clone())?;
+        if !metadata.is_file() {
+            // Devices and pipes are written as they are.
+            return Ok(write(&mut self.file)?);
+        }
+        // Of a link, what it leads to.
+        let path = std::fs::canonicalize(&self.path).with_context(|| self.path.clone())?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+        let new = OpenOptions::new().write(true).create_new(true).open(&beside);
+        let mut new = new.with_context(|| beside.display().to_string())?;
+        let written = (|| {
+            let value = write(&mut new)?;
+            new.set_permissions(metadata.permissions())?;
+            std::fs::rename(&beside, &path)?;
+            anyhow::Ok(value)
+        })();
+        match &written {
+            Ok(_) => self.is_new = false,
+            Err(_) => drop(std::fs::remove_file(&beside)),
+        }
+        written
+    }
+
+    /// Whether nobody has written to the file that was made here.
+    fn is_untouched(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|there| there.is_file() && there.len() == 0)
     }
 }
 
 impl Drop for Target {
     fn drop(&mut self) {
         // What was asked for did not come about: an empty file would look as if it had.
-        if self.is_new {
+        if self.is_new && self.is_untouched() {
             let _ = std::fs::remove_file(&self.path);
         }
     }

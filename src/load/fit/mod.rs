@@ -101,8 +101,8 @@ pub struct FitSample {
 }
 
 impl FitSample {
-    /// What a sample tells of the pods that show both requests and CPU, over windows that are much the same; none if there
-    /// are no such pods.
+    /// What a sample tells of the pods of which both requests and CPU of the same time are known, over windows that are much the same; none if
+    /// there are no such pods.
     pub fn of(sample: &Sample, classes: &Classes) -> Option<Self> {
         let mut of_pods = Self {
             at: sample.at,
@@ -111,7 +111,10 @@ impl FitSample {
             rates: vec![0.0; classes.columns()],
             cpu: 0.0,
         };
+        let (at, _) = sample.evidence()?;
+        of_pods.at = at;
         for group in sample.groups.iter().filter(|group| group.tells()) {
+            let group = group.evidence.as_ref().map_or(group, |evidence| &evidence.of);
             let Some(cpu) = group.cpu else { continue };
             of_pods.window = of_pods.window.max(group.window);
             of_pods.pods += f64::from(group.pods);

@@ -243,11 +243,13 @@ impl LoadModel {
         Some(Load { metricsqps, weights: source, ..load })
     }
 
-    /// Whether the sample's window begins after the last one that was learned from. Windows that overlap tell the same twice.
+    /// Whether the window of which both requests and CPU are known begins after the last one that was learned from. Windows that overlap tell the
+    /// same twice.
     fn is_new_evidence(&mut self, sample: &Sample) -> bool {
-        let is_new = is_after(self.evidence_until, sample);
+        let Some((at, window)) = sample.evidence() else { return false };
+        let is_new = is_after(self.evidence_until, (at, window));
         if is_new {
-            self.evidence_until = Some(sample.at);
+            self.evidence_until = Some(at);
         }
         is_new
     }
@@ -288,7 +290,7 @@ impl LoadModel {
         let is_doubtful = !is_vouched_for || telling < sample.pods.ready;
         self.frozen = if is_doubtful { self.frozen.saturating_add(1) } else { 0 };
         let may_learn = !is_doubtful || load.congestion.is_empty() && self.frozen > MOST_BUSY;
-        let is_new = is_after(self.learned_until, sample);
+        let is_new = is_after(self.learned_until, (sample.at, window));
         // Of an overload the light requests get through first, so what completes seems light; heavier it can only be.
         let is_lighter = !load.congestion.is_empty() && work < requests * filter.cost();
         if is_new && may_learn && !is_lighter {
@@ -357,10 +359,10 @@ fn is_busy(sample: &Sample) -> bool {
     utilization(sample).is_some_and(|share| share > KNEE)
 }
 
-/// Whether the sample's window hardly overlaps one that ended at `until`.
-fn is_after(until: Option<Time>, sample: &Sample) -> bool {
-    let least = Span::from_secs_f64(window(sample).as_secs_f64() * (1.0 - OVERLAP));
-    until.is_none_or(|until| sample.at - until >= least)
+/// Whether a window of this end and length hardly overlaps one that ended at `until`.
+fn is_after(until: Option<Time>, (at, window): (Time, Span)) -> bool {
+    let least = Span::from_secs_f64(window.as_secs_f64() * (1.0 - OVERLAP));
+    until.is_none_or(|until| at - until >= least)
 }
 
 /// The mean window of the pods that tell.

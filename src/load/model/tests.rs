@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::*;
-use crate::load::{Congestion, Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA};
+use crate::load::{Congestion, Evidence, Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA};
 use crate::units::{Cores, Rate};
 
 const LE: [f64; 3] = [0.01, 0.1, 1.0];
@@ -429,6 +429,56 @@ fn cpu_that_comes_late_does_not_defeat_a_surge() {
         let load = play.window(USUAL.map(|rate| 3.0 * rate), Some(if i < 2 { 2.3 } else { 6.9 })).unwrap();
         assert!(play.replicas(&load) > 2.2 * REPLICAS, "{i}: {}", play.replicas(&load));
     }
+}
+
+/// A workload of one kind of request whose CPU is told `late` windows after it was used, over `long` windows at a time, as the cluster's own metrics
+/// are. What it decides by after each window of `rates`.
+fn told_late(rates: &[f64], late: usize, long: usize) -> Vec<Result<Load, Unknown>> {
+    let mut play = Play::new(Fitting::default());
+    play.pods = 9;
+    let group = |rate: f64| {
+        let rates = [0.0, rate, 0.0, 0.0].map(|rate| Rate::new(rate / 9.0).unwrap()).to_vec();
+        Group {
+            histograms: vec![HistogramRates::new(Labels::new(), LE.to_vec(), rates, None).unwrap()],
+            requested_per_pod: Cores::new(1.0).ok(),
+            cores_per_pod: Cores::new(1.0).ok(),
+            ..Group::empty(WINDOW)
+        }
+    };
+    let decided = (0..rates.len()).map(|now| {
+        let last = (now + 1).saturating_sub(late) / long * long;
+        let of = last.checked_sub(long).map(|first| &rates[first..last]).filter(|of| !of.is_empty());
+        let evidence = of.map(|of| {
+            let mean = of.iter().sum::<f64>() / of.len() as f64;
+            let cpu = Cores::new(0.01 + 0.02 * mean / 9.0).ok();
+            let window = WINDOW * long as i64;
+            Evidence { until: Time::EPOCH + WINDOW * last as i64, of: Group { cpu, window, ..group(mean) } }
+        });
+        let groups = vec![Group { evidence: evidence.map(Box::new), ..group(rates[now]) }; 9];
+        play.sample(groups)
+    });
+    decided.collect()
+}
+
+#[test]
+fn a_surge_is_followed_at_once_where_cpu_is_told_a_minute_late() {
+    for (late, long) in [(0, 1), (1, 1), (2, 4), (4, 4)] {
+        let rates: Vec<f64> = (0..120).map(|i| if i < 80 { 50.0 } else { 150.0 }).collect();
+        let decided = told_late(&rates, late, long);
+        let load = |window: usize| decided[window].as_ref().unwrap().metricsqps.get();
+        let before = load(79);
+        for window in 80..120 {
+            close(load(window), 3.0 * before, 0.1);
+        }
+    }
+}
+
+#[test]
+fn cpu_that_is_told_again_and_again_is_learned_once() {
+    let decided = told_late(&[50.0; 40], 1, 4);
+    // Eight windows of a minute, and not of fifteen seconds.
+    let first = decided.iter().position(Result::is_ok).unwrap();
+    assert!((32..=36).contains(&first), "{first}");
 }
 
 /// Typed weights and a target utilization: a release that doubles costs makes a pod carry half.

@@ -51,18 +51,10 @@ fn spec(mode: Mode) -> Checked {
 /// `rates` of pods that told; all others are as `pods` says.
 fn sample(seconds: i64, pods: Pods, rates: &[f64]) -> Sample {
     let group = |rate: &f64| Group {
-        pods: 1,
-        silent: false,
-        window: Span::from_secs(15),
         histograms: vec![
             HistogramRates::new(Labels::new(), vec![], vec![Rate::new(*rate).unwrap()], None).unwrap(),
         ],
-        cpu: None,
-        requested_per_pod: None,
-        cores_per_pod: None,
-        in_flight: None,
-        rejected: None,
-        work: None,
+        ..Group::new(1, Span::from_secs(15))
     };
     let groups = rates.iter().map(group).collect();
     Sample { schema: SAMPLE_SCHEMA, at: at(seconds), pods, offered: None, groups }

@@ -98,8 +98,10 @@ fn refused(program: &Path) -> Result<(), Failed> {
         let console = async |path: &str, headers: &[(&str, &str)]| get(scene.api, path, headers, None).await;
         assert_eq!(console("/console", &[]).await.0, 200, "the page itself is for everybody");
         assert_eq!(console("/console/objects", &[]).await.0, 401);
-        let refused = console("/console/objects", &signed_on).await;
-        assert!(refused.0 == 403 && refused.1.contains("list resource"), "{refused:?}");
+        let (code, text) = console("/console/objects", &signed_on).await;
+        assert!(code == 200 && !text.contains("checkout"), "{code} {text}");
+        let refused = console("/console/objects/default/checkout", &signed_on).await;
+        assert!(refused.0 == 403 && refused.1.contains("cannot list resource"), "{refused:?}");
         grant(scene, "sees-autoscalers", ("autoscaling.plimsoll.dev", "loadawareautoscalers")).await;
         let listed = async || {
             let (code, text) = console("/console/objects", &signed_on).await;

@@ -25,6 +25,9 @@ use crate::external::status::{Reason, Status};
 /// For all that is asked about one request: one slow answer delays every HorizontalPodAutoscaler of the cluster.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
+/// The same for people, of whom many namespaces may be asked about.
+const PEOPLES_PATIENCE: Duration = Duration::from_secs(10);
+
 /// So long after its 10 s a yes counts while the cluster cannot be asked: longer than the restart of an API server, and
 /// than the 15 s between two rounds of the HorizontalPodAutoscalers.
 const YES_LASTS: Span = Span::from_secs(60);
@@ -102,30 +105,40 @@ impl Guard {
         self.authorize(&user, question, deadline).await
     }
 
-    /// Of these namespaces those whose autoscalers the one who sends these headers may read. The headers that said who it is are taken out.
+    /// Lets somebody in who may read the autoscalers of a namespace. The headers that said who it is are taken out.
     ///
     /// # Errors
-    /// 401 for nobody and for what is shown and not good, 403 for who may read none, 503 while it cannot be found out.
+    /// 401 for nobody and for what is shown and not good, 403 for those who may not, 503 while it cannot be found out.
+    pub(in crate::external) async fn may_read(
+        &self,
+        peer: &Peer,
+        headers: &mut HeaderMap,
+        namespace: &str,
+    ) -> Result<(), Status> {
+        let deadline = Instant::now() + PEOPLES_PATIENCE;
+        let user = self.signed_on(peer, headers, deadline).await?;
+        self.authorize(&user, Question::Autoscalers { namespace: Some(namespace) }, deadline).await
+    }
+
+    /// Of these namespaces those whose autoscalers the one who sends these headers may read; it may be none. The headers that said who it is are
+    /// taken out.
+    ///
+    /// # Errors
+    /// 401 for nobody and for what is shown and not good, 503 while it cannot be found out.
     pub(in crate::external) async fn readable(
         &self,
         peer: &Peer,
         headers: &mut HeaderMap,
         namespaces: BTreeSet<String>,
     ) -> Result<Readable, Status> {
-        let deadline = Instant::now() + PATIENCE;
-        let user = self.identify(peer, headers, deadline).await?;
-        if user.is_anonymous() {
-            return Err(Status::new(
-                Reason::Unauthorized,
-                "Unauthorized: sign on with a token of the cluster",
-            ));
-        }
+        let deadline = Instant::now() + PEOPLES_PATIENCE;
+        let user = self.signed_on(peer, headers, deadline).await?;
         let all = Question::Autoscalers { namespace: None };
-        let refused = match self.authorize(&user, all, deadline).await {
+        match self.authorize(&user, all, deadline).await {
             Ok(()) => return Ok(Readable::All),
-            Err(status) if status.reason() == Reason::Forbidden => status,
+            Err(status) if status.reason() == Reason::Forbidden => {}
             Err(status) => return Err(status),
-        };
+        }
         let user = &user;
         let each = stream::iter(namespaces).map(async |namespace| {
             let question = Question::Autoscalers { namespace: Some(&namespace) };
@@ -136,8 +149,24 @@ impl Guard {
             }
         });
         let readable: Vec<Option<String>> = each.buffered(PEOPLE_AT_ONCE).try_collect().await?;
-        let readable: BTreeSet<String> = readable.into_iter().flatten().collect();
-        if readable.is_empty() { Err(refused) } else { Ok(Readable::Some(readable)) }
+        Ok(Readable::Some(readable.into_iter().flatten().collect()))
+    }
+
+    /// Who it is, if it is somebody.
+    async fn signed_on(
+        &self,
+        peer: &Peer,
+        headers: &mut HeaderMap,
+        deadline: Instant,
+    ) -> Result<User, Status> {
+        let user = self.identify(peer, headers, deadline).await?;
+        if user.is_anonymous() {
+            return Err(Status::new(
+                Reason::Unauthorized,
+                "Unauthorized: sign on with a token of the cluster",
+            ));
+        }
+        Ok(user)
     }
 
     /// Who it is. The headers that said so are taken out.
@@ -245,7 +274,7 @@ fn forbidden(user: &User, question: Question<'_>) -> String {
         ),
         Question::Autoscalers { namespace } => {
             let place = namespace.map_or_else(
-                || "at the cluster scope, nor in a namespace that has one".to_owned(),
+                || "at the cluster scope".to_owned(),
                 |namespace| format!("in the namespace {namespace:?}"),
             );
             format!(

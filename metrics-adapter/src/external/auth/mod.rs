@@ -33,7 +33,6 @@ use std::fmt;
 pub use authorities::AuthoritiesError;
 pub use cluster::Cluster;
 pub use guard::Guard;
-pub(super) use guard::Readable;
 pub(super) use peer::AnyClient;
 pub use peer::Peer;
 pub use review::{Question, ReviewError, Reviewer};
