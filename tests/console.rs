@@ -200,7 +200,19 @@ fn one() -> Result<(), Failed> {
     let log = told["log"].as_array().unwrap();
     assert!(!log.is_empty() && dom.matches(" → ").count() >= 1, "{log:?}");
     assert_eq!(told["history"]["at"].as_array().unwrap().len(), 240);
-    paint(&scene, "#/shop/checkout", "console-one.png", "1280,1230");
+    paint(&scene, "#/shop/checkout", "console-one.png", "1280,1290");
+
+    // A day of it, five minutes at a time, each with the most that it had.
+    let day = |column: &str| told["day"][column].as_array().unwrap().clone();
+    let (at, load) = (day("at"), day("load"));
+    assert_eq!((at.len(), at[1].as_f64().unwrap() - at[0].as_f64().unwrap()), (288, 300.0));
+    let minutes = told["history"]["load"].as_array().unwrap();
+    let most = minutes[234..239].iter().filter_map(Value::as_f64).fold(0.0, f64::max);
+    assert_eq!((load[286].as_f64(), load[287].as_f64()), (Some(most), minutes[239].as_f64()));
+    let of_day = self::dom(&scene, "&day#/shop/checkout");
+    check(&of_day, &["the last day, by 5 min".to_owned()])?;
+    assert_eq!(of_day.matches("<canvas").count(), 3);
+    paint(&scene, "&day#/shop/checkout", "console-day.png", "1280,1290");
     Ok(())
 }
 

@@ -2,17 +2,74 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use plimsoll::scale::Decision;
+use plimsoll::units::{Span, Time};
 use plimsoll_sim::fluid::Backtest;
 
 use crate::finding::Finding;
 
 /// Decisions that a cell remembers: an hour of them at one every 15 seconds.
 const REMEMBERED: usize = 240;
+
+/// Length of a [`Stretch`], and how many a cell remembers: a day.
+const STRETCH: Span = Span::from_secs(300);
+const STRETCHES: usize = 288;
+
+/// What five minutes came to, for charts of a day: their last decision, with the largest load and bound of all of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stretch {
+    /// When the last decision was made.
+    pub at: Time,
+    /// The largest load; none while it was not known.
+    pub load: Option<f64>,
+    /// The largest bound; none without a forecast.
+    pub bound: Option<f64>,
+    /// Until when the last bound was to hold.
+    pub bound_until: Option<Time>,
+    /// Replicas that there were.
+    pub current: Option<u32>,
+    /// What the load took.
+    pub reactive: Option<u32>,
+    /// What the bound took.
+    pub proactive: Option<u32>,
+    /// Replicas that were asked for.
+    pub desired: Option<u32>,
+}
+
+impl Stretch {
+    /// One decision.
+    pub fn of(decision: &Decision) -> Self {
+        let desired = decision.outcome.desired();
+        let horizon = decision.forecast.as_ref().map(|forecast| forecast.horizon);
+        Self {
+            at: decision.at,
+            load: desired.map(|desired| desired.load.metricsqps.get()),
+            bound: desired.filter(|_| horizon.is_some()).map(|desired| desired.bound.get()),
+            bound_until: horizon.map(|horizon| decision.at + horizon),
+            current: decision.evidence.map(|evidence| evidence.pods.replicas),
+            reactive: desired.map(|desired| desired.reactive),
+            proactive: desired.and_then(|desired| desired.proactive),
+            desired: decision.outcome.replicas().ok().map(|(replicas, _)| replicas),
+        }
+    }
+
+    fn number(&self) -> i64 {
+        (self.at - Time::EPOCH).as_nanos().div_euclid(STRETCH.as_nanos())
+    }
+
+    /// This, which came before, and the next together.
+    fn and(self, next: Self) -> Self {
+        let larger = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+        Self { load: larger(self.load, next.load), bound: larger(self.bound, next.bound), ..next }
+    }
+}
 
 /// Names one `LoadAwareAutoscaler`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +98,7 @@ impl fmt::Display for ObjectKey {
 pub struct Cell {
     latest: ArcSwapOption<Decision>,
     recent: ArcSwap<VecDeque<Arc<Decision>>>,
+    day: Mutex<VecDeque<Stretch>>,
     findings: ArcSwap<Vec<Finding>>,
     backtest: ArcSwapOption<Backtest>,
     /// Why nothing could be read last time.
@@ -52,6 +110,7 @@ pub struct Cell {
 impl Cell {
     /// Makes this decision the newest. One engine writes a cell; readers may be many.
     pub fn publish(&self, decision: Decision) {
+        self.add_to_day(Stretch::of(&decision));
         let decision = Arc::new(decision);
         let mut recent = VecDeque::clone(&self.recent.load());
         if recent.len() == REMEMBERED {
@@ -60,6 +119,25 @@ impl Cell {
         recent.push_back(Arc::clone(&decision));
         self.recent.store(Arc::new(recent));
         self.latest.store(Some(decision));
+    }
+
+    fn add_to_day(&self, next: Stretch) {
+        // Nothing that is done while it is held can leave it half changed.
+        let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
+        match day.back_mut() {
+            Some(last) if last.number() == next.number() => *last = last.and(next),
+            _ => {
+                if day.len() == STRETCHES {
+                    day.pop_front();
+                }
+                day.push_back(next);
+            }
+        }
+    }
+
+    /// The last day, oldest first.
+    pub fn day(&self) -> Vec<Stretch> {
+        self.day.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// Forgets the newest decision: nothing stands for the present any more.
@@ -165,6 +243,32 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn five_minutes_are_their_last_decision_with_the_most_of_all() {
+        let at = |seconds: i64, load: Option<f64>, desired: u32| Stretch {
+            at: Time::from_secs(1_800_000_000 + seconds),
+            load,
+            bound: load.map(|load| 2.0 * load),
+            bound_until: None,
+            current: Some(3),
+            reactive: None,
+            proactive: None,
+            desired: Some(desired),
+        };
+        let cell = Cell::default();
+        for stretch in [at(0, Some(5.0), 1), at(120, Some(9.0), 2), at(299, None, 3), at(300, Some(1.0), 4)] {
+            cell.add_to_day(stretch);
+        }
+        let day = cell.day();
+        assert_eq!(
+            day,
+            [Stretch { load: Some(9.0), bound: Some(18.0), ..at(299, None, 3) }, at(300, Some(1.0), 4)]
+        );
+        (2..=400).for_each(|i| cell.add_to_day(at(300 * i, None, 5)));
+        let day = cell.day();
+        assert_eq!((day.len(), day[0].at), (STRETCHES, at(300 * 113, None, 5).at));
+    }
 
     #[test]
     fn a_cell_is_made_once() {

@@ -40,7 +40,9 @@ impl Prometheus {
     /// Starts one with these entries in its `scrape_configs`, in which `SELF` stands for its own address.
     pub(crate) fn start_with(executable: &PathBuf, scrapes: &str) -> Self {
         // The port is free when it is chosen; should another process take it meanwhile, the next is tried.
-        (0..5).find_map(|_| Self::try_start(executable, scrapes, "", "")).expect("prometheus does not start")
+        (0..5)
+            .find_map(|_| Self::try_start(executable, scrapes, "", "", false))
+            .expect("prometheus does not start")
     }
 
     /// Starts one that scrapes nothing and has this past, in the OpenMetrics format.
@@ -50,10 +52,25 @@ impl Prometheus {
 
     /// Starts one that scrapes nothing, has this past, and evaluates the rules of this file. It records nothing before the past's end.
     pub(crate) fn start_with_rules(executable: &PathBuf, past: &str, rules: &str) -> Self {
-        (0..5).find_map(|_| Self::try_start(executable, "", past, rules)).expect("prometheus does not start")
+        (0..5)
+            .find_map(|_| Self::try_start(executable, "", past, rules, false))
+            .expect("prometheus does not start")
     }
 
-    fn try_start(executable: &PathBuf, scrapes: &str, past: &str, rules: &str) -> Option<Self> {
+    /// Starts one that has this past and works on one core, as in a pod that may use no more: on idle cores Go collects garbage for nothing.
+    pub(crate) fn start_on_one_core(executable: &PathBuf, past: &str) -> Self {
+        (0..5)
+            .find_map(|_| Self::try_start(executable, "", past, "", true))
+            .expect("prometheus does not start")
+    }
+
+    fn try_start(
+        executable: &PathBuf,
+        scrapes: &str,
+        past: &str,
+        rules: &str,
+        on_one_core: bool,
+    ) -> Option<Self> {
         let scratch = tempfile::tempdir().unwrap();
         std::fs::write(scratch.path().join("rules.yml"), rules).unwrap();
         if !past.is_empty() {
@@ -76,6 +93,7 @@ impl Prometheus {
         );
         std::fs::write(&config, text).unwrap();
         let process = Command::new(executable)
+            .envs(on_one_core.then_some(("GOMAXPROCS", "1")))
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", scratch.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))

@@ -74,6 +74,11 @@
     return kept;
   };
 
+  // How far back the charts of load and replicas look; ?day in the address begins with the day.
+  const asked = new URLSearchParams(location.search);
+  let isOfDay = asked.has("day");
+  const pastOf = object => isOfDay ? object.day : object.history;
+
   const loadData = ({ at, load, bound, boundUntil }) => uPlot.join([[at, load], ascending(boundUntil, bound)]);
   const replicaData = ({ at, current, desired, proactive, reactive }) => [at, current, desired, proactive, reactive];
   // The classes that carry most of the load now, as the load that each is.
@@ -95,17 +100,20 @@
     const mix = figure("Load by duration of the requests", heavy.map(({ name }, i) => [`class${i}`, name]), "Requests per second times what one of them weighs: completed ones, the heaviest classes.");
     const tables = el("div", { class: "two" });
     const log = el("div");
-    section.append(facts, load, count, heavy.length > 1 ? mix : "", tables, log);
+    const choice = el("select", { id: "past" }, el("option", { value: "hour" }, "the last hour"), el("option", { value: "day" }, "the last day, by 5 min"));
+    choice.value = isOfDay ? "day" : "hour";
+    choice.addEventListener("change", () => { isOfDay = choice.value === "day"; show(shown.object); });
+    section.append(facts, el("p", {}, el("label", { for: "past" }, "Show "), choice), load, count, heavy.length > 1 ? mix : "", tables, log);
     const told = (u, i, names) => [instant(u.data[0][i]), ...names.map((name, k) => u.data[k + 1][i] == null ? null : `${name} ${number(u.data[k + 1][i])}`)].filter(part => part).join(" · ");
     const from0 = { range: (u, min, max) => [0, Math.max(1, 1.08 * (max ?? 1))] };
     const charts = [
       plimsoll.chart(load, {
-        data: loadData(object.history), x, y: from0, height: 300,
+        data: loadData(pastOf(object)), x, y: from0, height: 300,
         series: [{ colour: "load", width: 2, shade: 0.12 }, { colour: "bound", width: 2.5 }],
         describe: (u, i) => told(u, i, ["load", "bound"]),
       }),
       plimsoll.chart(count, {
-        data: replicaData(object.history), x, y: { ...from0, areWhole: true }, height: 260,
+        data: replicaData(pastOf(object)), x, y: { ...from0, areWhole: true }, height: 260,
         series: [{ colour: "ink", width: 3, paths: step }, { colour: "middle", width: 2, paths: step }, { colour: "bound", width: 1.5, dash: [6, 4], paths: step }, { colour: "miss", width: 1.5, dash: [6, 4], paths: step }],
         describe: (u, i) => told(u, i, ["there", "wanted", "for the bound", "for the load"]),
       }),
@@ -179,8 +187,9 @@
       el("p", { class: about.desired == null ? "lead bad" : "lead" }, lead),
       ...more.map(text => el("p", {}, text)),
     );
-    shown.charts[0].setData(loadData(object.history));
-    shown.charts[1].setData(replicaData(object.history));
+    shown.object = object;
+    shown.charts[0].setData(loadData(pastOf(object)));
+    shown.charts[1].setData(replicaData(pastOf(object)));
     if (shown.charts[2]) shown.charts[2].setData(classData(object));
     const last = rates => [...rates].reverse().find(rate => rate != null);
     const total = classes.reduce((sum, { weight, rates }) => sum + weight * (last(rates) ?? 0), 0);
@@ -304,10 +313,11 @@
     follow();
     look(looks, true);
   } else {
-    const events = new EventSource(`console/events${location.search}`);
-    events.onmessage = ({ data }) => tell(JSON.parse(data));
     // Who takes a picture wants one that stays.
-    if (location.search === "?once") events.addEventListener("message", () => events.close());
+    const isOnce = asked.has("once");
+    const events = new EventSource(`console/events${isOnce ? "?once" : ""}`);
+    events.onmessage = ({ data }) => tell(JSON.parse(data));
+    if (isOnce) events.addEventListener("message", () => events.close());
     events.onerror = lost;
   }
   addEventListener("hashchange", () => { follow(); scrollTo(0, 0); });

@@ -7,7 +7,7 @@ use plimsoll::units::{Span, Time};
 use plimsoll_sim::fluid::Backtest;
 use serde::Serialize;
 
-use crate::board::{Board, Cell, ObjectKey};
+use crate::board::{Board, Cell, ObjectKey, Stretch};
 use crate::finding::Finding;
 
 /// Steps of decisions that are listed: the last changes.
@@ -80,6 +80,8 @@ pub(super) struct Object {
     /// How the newest decision came about.
     steps: Vec<Step>,
     history: History,
+    /// The last day, five minutes at a time.
+    day: History,
     classes: Vec<Class>,
     log: Vec<Logged>,
     /// From a decision until its pods serve, and of that the time in which they start; in seconds.
@@ -96,7 +98,7 @@ struct Step {
     reason: String,
 }
 
-/// Columns of equal length, one entry for each decision of the last hour or so, oldest first.
+/// Columns of equal length, one entry for each decision of the last hour or so or for five minutes each, oldest first.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct History {
@@ -207,7 +209,8 @@ impl Object {
             row: Row::of(key, cell, now),
             conditions: cell.findings().iter().map(Condition::from).collect(),
             steps: steps.collect(),
-            history: History::of(recent.iter().map(AsRef::as_ref)),
+            history: History::of(recent.iter().map(|decision| Stretch::of(decision))),
+            day: History::of(cell.day().into_iter()),
             classes: classes(&recent.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
             log: log(recent.iter().map(AsRef::as_ref)),
             lead_time: decision.as_deref().and_then(|decision| {
@@ -223,19 +226,17 @@ impl Object {
 }
 
 impl History {
-    fn of<'a>(decisions: impl Iterator<Item = &'a Decision>) -> Self {
+    fn of(stretches: impl Iterator<Item = Stretch>) -> Self {
         let mut history = Self::default();
-        for decision in decisions {
-            let desired = decision.outcome.desired();
-            let horizon = decision.forecast.as_ref().map(|forecast| forecast.horizon);
-            history.at.push(seconds(decision.at));
-            history.load.push(desired.map(|desired| desired.load.metricsqps.get()));
-            history.bound.push(desired.filter(|_| horizon.is_some()).map(|desired| desired.bound.get()));
-            history.bound_until.push(horizon.map(|horizon| seconds(decision.at + horizon)));
-            history.current.push(decision.evidence.map(|evidence| evidence.pods.replicas));
-            history.reactive.push(desired.map(|desired| desired.reactive));
-            history.proactive.push(desired.and_then(|desired| desired.proactive));
-            history.desired.push(decision.outcome.replicas().ok().map(|(replicas, _)| replicas));
+        for stretch in stretches {
+            history.at.push(seconds(stretch.at));
+            history.load.push(stretch.load);
+            history.bound.push(stretch.bound);
+            history.bound_until.push(stretch.bound_until.map(seconds));
+            history.current.push(stretch.current);
+            history.reactive.push(stretch.reactive);
+            history.proactive.push(stretch.proactive);
+            history.desired.push(stretch.desired);
         }
         history
     }

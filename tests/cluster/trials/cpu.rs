@@ -5,6 +5,7 @@ use std::path::Path;
 use libtest_mimic::Failed;
 use serde_json::json;
 
+use super::asking::ask;
 use crate::Named;
 use crate::cpu::CpuServer;
 use crate::objects::{NAME, autoscaler};
@@ -27,9 +28,13 @@ fn learned(program: &Path) -> Result<(), Failed> {
         // Nobody serves it yet, and that is said; nothing moves.
         scene.until_message("MetricsAvailable", "the cluster's resource metrics (metrics.k8s.io): ").await;
         assert_eq!(scene.replicas(NAME).await, 3);
+        let (_, asked) = ask(scene, &["preflight", NAME]);
+        assert!(asked.contains("the cluster's resource metrics (metrics.k8s.io): "), "{asked}");
 
         let _cpu = CpuServer::start(&scene.client, scene.load.clone()).await;
         scene.until_condition("MetricsAvailable", "True", "LoadMeasured").await;
+        let (_, asked) = ask(scene, &["preflight", NAME]);
+        assert!(asked.contains("the cluster tells that of 3 of 3 ready pods"), "{asked}");
         // 160 requests a second at 10 ms each are 1.6 cores, and a pod may use 0.35 of the half that it asks for.
         scene.load.set(160.0);
         scene.until_replicas(5).await;

@@ -16,7 +16,8 @@ use super::{Check, PATIENCE, Preflight};
 use crate::board::ObjectKey;
 use crate::clock::Clock;
 use crate::collect::{
-    Access, Content, Fetcher, Format, PodCpu, PodNames, QueriedPods, Query, Scraper, ServerCollector,
+    Access, ClusterCpu, Content, Fetcher, Format, PodCpu, PodNames, PodsCpu, QueriedPods, Query, Scraper,
+    ServerCollector,
 };
 use crate::ops::Telemetry;
 
@@ -82,6 +83,24 @@ impl Preflight {
         match timeout(PATIENCE, self.client.request_text(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(kube::Error::Service("no answer".into())),
+        }
+    }
+
+    /// Whether the cluster tells the pods' CPU.
+    pub(super) async fn resource_metrics(&self, key: &ObjectKey, pods: &Pods, selector: &str) -> Check {
+        const WHAT: &str = "CPU of pods";
+        let clock = Clock::system();
+        let telemetry = Telemetry::new(Arc::default(), clock.clone());
+        let scraper = Scraper::new(clock, Arc::new(telemetry));
+        let interval = Span::from_secs(10);
+        let cluster = ClusterCpu::new(key.namespace.clone(), interval, self.client.clone(), &scraper);
+        let ready = pods.ready();
+        match PodsCpu::Cluster(cluster).of(&ready, Some(selector)).await {
+            Ok(known) => {
+                let said = format!("the cluster tells that of {} of {} ready pods", known.len(), ready.len());
+                if known.len() == ready.len() { Check::right(WHAT, said) } else { Check::note(WHAT, said) }
+            }
+            Err(error) => Check::wrong(WHAT, error.to_string()),
         }
     }
 

@@ -11,7 +11,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt};
-use plimsoll::spec::{KeyRef, Scheme, Scrape, Source, Spec};
+use plimsoll::spec::{Cpu, KeyRef, Scheme, Scrape, Source, Spec};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -282,6 +282,9 @@ impl Preflight {
                 let access = self.credentials(key, scrape, add).await;
                 if ready > 0 {
                     add(self.page(key, spec, scrape, &pods, access).await);
+                    if let Some(Cpu::ResourceMetrics(_)) = spec.load.cpu {
+                        add(vec![self.resource_metrics(key, &pods, &scale.selector).await]);
+                    }
                 }
             }
             Source::Prometheus(wanted) => {
@@ -324,13 +327,16 @@ impl Preflight {
         let kinds = Kinds::default();
         let plural = kinds.plural(&self.client, reference).await.unwrap_or_default();
         let scale = format!("{plural}/scale");
-        let wanted = [
+        let mut wanted = vec![
             (group, scale.as_str(), "get"),
             (group, scale.as_str(), "patch"),
             ("", "pods", "watch"),
             ("autoscaling", "horizontalpodautoscalers", "patch"),
             ("autoscaling.plimsoll.dev", "loadawareautoscalers/status", "patch"),
         ];
+        if let Some(Cpu::ResourceMetrics(_)) = spec.load.cpu {
+            wanted.push(("metrics.k8s.io", "pods", "list"));
+        }
         let mut lacking = Vec::new();
         for (group, resource, verb) in wanted {
             match self.may(key, (group, resource, verb), None).await {

@@ -1,0 +1,319 @@
+//! What requests cost, learned from real servers of two kinds under a load whose mix changes, and under one whose mix does not: a Prometheus and an
+//! etcd that are scraped by `plimsoll-adapter record`, and the fit over what it wrote.
+//!
+//! They take half an hour, and want a machine to themselves: `cargo test -p plimsoll-adapter --test real_servers -- --ignored`. With `PLIMSOLL_SAMPLES`
+//! set to a folder what was recorded is kept there.
+//!
+//! And the same load on one Prometheus and shared by two is the same MetricsQPS: that takes two minutes. Without the servers on the PATH what needs them
+//! is reported as ignored.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+#[path = "support/etcd.rs"]
+mod etcd;
+#[path = "support/mixed_load.rs"]
+mod mixed_load;
+#[path = "support/prometheus.rs"]
+mod prometheus;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use etcd::Etcd;
+use libtest_mimic::{Arguments, Failed, Trial};
+use mixed_load::{Kind, Mix, drive, plan, send};
+use plimsoll::load::FitSettings;
+use plimsoll::units::Time;
+use plimsoll_adapter::adapter::{Adapter, Listen};
+use plimsoll_adapter::board::ObjectKey;
+use plimsoll_adapter::clock::Clock;
+use plimsoll_adapter::config::{Config, Servers};
+use plimsoll_adapter::stop;
+use plimsoll_sim::costs::{Costs, learn};
+use plimsoll_sim::samples::Samples;
+use prometheus::Prometheus;
+
+/// A window: several of the longest requests, so that what one costs is counted with it.
+const INTERVAL: &str = "10s";
+
+/// What the fit learns of; the last half scores it.
+const RECORDED: Duration = Duration::from_secs(840);
+
+/// The R² that CPU must be predicted with where the mix varies.
+const ENOUGH: f64 = 0.9;
+
+/// How much worse than a cost per request weights may be where the mix is always the same.
+const WORSE: f64 = 0.01;
+
+/// What was learned of one server, or why nothing was.
+type Learned = Result<Costs, String>;
+
+fn main() -> ExitCode {
+    // One after the other: all of them are of the same machine.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    let executables = prometheus::executable().and_then(|prometheus| Ok((prometheus, etcd::executable()?)));
+    let tests = [
+        ("prometheus, a mix that changes [a quarter of an hour]", 0, Mix::Varied),
+        ("etcd, a mix that changes [with the one before]", 1, Mix::Varied),
+        ("prometheus, always the same mix [a quarter of an hour]", 0, Mix::Constant),
+        ("etcd, always the same mix [with the one before]", 1, Mix::Constant),
+    ];
+    let learned: [Arc<OnceLock<Vec<Learned>>>; 2] = Default::default();
+    let trial = |(name, number, mix): (&str, usize, Mix)| match executables.clone() {
+        Ok((prometheus, etcd)) => {
+            let learned = Arc::clone(&learned[usize::from(mix == Mix::Constant)]);
+            Trial::test(name, move || {
+                let all = learned.get_or_init(|| work(&prometheus, &etcd, mix));
+                check(all.get(number).ok_or("nothing was learned")?.as_ref()?, mix)
+            })
+            .with_ignored_flag(true)
+        }
+        Err(reason) => Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true),
+    };
+    let mut trials: Vec<Trial> = tests.into_iter().map(trial).collect();
+    let name = "the same load on one server and on two is the same MetricsQPS";
+    trials.push(match prometheus::executable() {
+        Ok(executable) => Trial::test(name, move || shared(&executable)),
+        Err(reason) => Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true),
+    });
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn check(costs: &Costs, mix: Mix) -> Result<(), Failed> {
+    println!("{costs:#?}");
+    let (r2, qps) = (costs.r2.ok_or("no R²")?, costs.r2_qps.ok_or("no R² of QPS")?);
+    if r2 < qps - WORSE {
+        return Err(format!("R² {r2:.3}, by the number of requests alone {qps:.3}").into());
+    }
+    if mix == Mix::Varied && r2 < ENOUGH {
+        return Err(format!("R² {r2:.3}, and {ENOUGH} was expected").into());
+    }
+    Ok(())
+}
+
+/// Runs one of each kind, and learns of both.
+#[tokio::main]
+async fn work(prometheus: &PathBuf, etcd: &Path, mix: Mix) -> Vec<Learned> {
+    let now = (Clock::system().now() - Time::EPOCH).as_millis() / 1000;
+    let server = Prometheus::start_on_one_core(prometheus, &past(now));
+    let store = Etcd::start(etcd);
+    fill(store.address()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kept = std::env::var_os("PLIMSOLL_SAMPLES").map(PathBuf::from);
+    let kept = kept.unwrap_or_else(|| folder.path().to_owned());
+    let work = [
+        ("prometheus", address(&server), queries(now), "prometheus_http_request_duration_seconds"),
+        ("etcd", store.address(), ranges(), "grpc_server_handling_seconds"),
+    ];
+    let recordings = work.into_iter().map(|(name, address, kinds, histogram)| {
+        let out = kept.join(format!("{name}-{mix:?}.csv"));
+        async move {
+            let plan = plan(&kinds, mix, RECORDED + Duration::from_secs(30), 1);
+            let load = tokio::spawn(drive(address, kinds, plan));
+            let recorded = record(address, histogram, &out).await;
+            load.abort();
+            recorded?;
+            let samples = Samples::open(&out).map_err(|error| error.to_string())?;
+            learn(samples, FitSettings::default()).map_err(|error| error.to_string())
+        }
+    });
+    futures::future::join_all(recordings).await
+}
+
+fn address(server: &Prometheus) -> SocketAddr {
+    server.url().trim_start_matches("http://").parse().unwrap()
+}
+
+/// What a person would do to learn what the server's requests cost.
+async fn record(address: SocketAddr, histogram: &str, out: &Path) -> Result<(), String> {
+    let config = out.with_extension("yaml");
+    let text = format!(
+        "apiVersion: autoscaling.plimsoll.dev/v1alpha1
+kind: LoadAwareAutoscaler
+metadata: {{name: server}}
+spec:
+  scaleTargetRef: {{apiVersion: apps/v1, kind: StatefulSet, name: server}}
+  maxReplicas: 50
+  load: {{histogram: {histogram}, source: {{scrape: {{interval: {INTERVAL}}}}}}}
+  target: {{cpuUtilization: 70}}
+---
+apiVersion: autoscaling.plimsoll.dev/v1alpha1
+kind: StaticTargets
+metadata: {{name: server}}
+spec: {{cpu: {{request: 1}}, targets: [\"http://{address}/metrics\"]}}
+"
+    );
+    std::fs::write(&config, text).map_err(|error| error.to_string())?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll-adapter"));
+    command.args(["record", "--force", "--for", &format!("{}s", RECORDED.as_secs())]);
+    command.arg("--config").arg(&config).arg("--out").arg(out);
+    let recorded =
+        tokio::task::spawn_blocking(move || command.output()).await.map_err(|error| error.to_string())?;
+    let recorded = recorded.map_err(|error| error.to_string())?;
+    if recorded.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&recorded.stderr).into_owned())
+    }
+}
+
+/// Two hours of a hundred counters, to be asked about.
+fn past(now: i64) -> String {
+    let mut text = String::from("# TYPE shop_requests counter\n");
+    for series in 0..100 {
+        let mut value = 0.0;
+        for at in (now - 9000..now - 1800).step_by(15) {
+            value += 10.0 + 5.0 * (f64::from(series) + at as f64 / 600.0).sin();
+            let route = series % 7;
+            writeln!(text, "shop_requests_total{{pod=\"p{series}\",route=\"/{route}\"}} {value:.3} {at}")
+                .unwrap();
+        }
+    }
+    text + "# EOF\n"
+}
+
+/// Instant queries, and range queries of two weights.
+fn queries(now: i64) -> Vec<Kind> {
+    let (start, end) = (now - 5400, now - 1800);
+    let range = |window: &str, step: f64| {
+        format!(
+            "/api/v1/query_range?start={start}&end={end}&step={step}&query=sum%20by%20(route)%20(quantile_over_time(0.9,%20shop_requests_total%5B{window}%5D))"
+        )
+    };
+    let instant = format!("/api/v1/query?time={end}&query=sum(rate(shop_requests_total%5B5m%5D))");
+    // Each in a class of its own, and with a free one above it: in a busy moment it takes longer, and is no other request for that.
+    vec![Kind::get(&instant, 100.0), Kind::get(&range("30m", 6.0), 1.6), Kind::get(&range("1h", 1.6), 0.2)]
+}
+
+/// How far MetricsQPS may be apart where the same load is on one server and on two, neither of which is congested.
+const APART: f64 = 0.05;
+
+/// So long each of the two is measured.
+const MEASURED: Duration = Duration::from_secs(60);
+
+#[tokio::main]
+async fn shared(prometheus: &PathBuf) -> Result<(), Failed> {
+    let now = (Clock::system().now() - Time::EPOCH).as_millis() / 1000;
+    let servers = [(); 2].map(|()| Prometheus::start_on_one_core(prometheus, &past(now)));
+    let addresses = servers.each_ref().map(address);
+    let on_one = metricsqps(&addresses[..1], now).await?;
+    let on_two = metricsqps(&addresses, now).await?;
+    println!("on one {on_one:.1}, on two {on_two:.1}");
+    if (on_two / on_one - 1.0).abs() > APART {
+        return Err(format!("MetricsQPS {on_one:.2} on one server, {on_two:.2} on two").into());
+    }
+    Ok(())
+}
+
+/// Mean MetricsQPS under the same requests, which go to each of the servers in turn.
+async fn metricsqps(addresses: &[SocketAddr], now: i64) -> Result<f64, Failed> {
+    let loopback = (Ipv4Addr::LOCALHOST, 0).into();
+    let mut adapter = Adapter::bind(Listen::locally(loopback, loopback), Clock::system()).await?;
+    let pages: Vec<String> = addresses.iter().map(|address| format!("http://{address}/metrics")).collect();
+    let text = format!(
+        "apiVersion: autoscaling.plimsoll.dev/v1alpha1
+kind: LoadAwareAutoscaler
+metadata: {{name: server}}
+spec:
+  scaleTargetRef: {{apiVersion: apps/v1, kind: StatefulSet, name: server}}
+  maxReplicas: 50
+  mode: Reactive
+  load:
+    histogram: prometheus_http_request_duration_seconds
+    source: {{scrape: {{interval: 5s}}}}
+    weights: {{fixed: {{edges: [0.1, 0.4, 1], weights: [1, 60, 200, 500]}}}}
+  target: {{metricsQPSPerPod: 100}}
+---
+apiVersion: autoscaling.plimsoll.dev/v1alpha1
+kind: StaticTargets
+metadata: {{name: server}}
+spec: {{targets: {pages:?}}}
+"
+    );
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), text)?;
+    let key = ObjectKey::new("default", "server");
+    let configured =
+        Config::read(file.path(), &Servers::default())?.objects.remove(&key).ok_or("no object")?;
+    adapter.add(configured.into_object(key.clone()));
+    let cell = adapter.board().cell(&key);
+    let (stopper, stop) = stop::channel();
+    let running = tokio::spawn(adapter.run(stop));
+
+    let kinds = || {
+        // Well below what one server does: the heaviest would wait for one another.
+        let mut kinds = queries(now);
+        kinds.truncate(2);
+        kinds
+    };
+    let plan = plan(&kinds(), Mix::Constant, MEASURED, 7);
+    let shares = addresses.iter().enumerate().map(|(number, address)| {
+        let every = plan.iter().skip(number).step_by(addresses.len()).copied().collect();
+        drive(*address, kinds(), every)
+    });
+    futures::future::join_all(shares).await;
+    stopper.stop();
+    running.await??;
+    let loads: Vec<f64> = cell
+        .recent()
+        .iter()
+        .filter_map(|decision| Some(decision.outcome.desired()?.load.metricsqps.get()))
+        .collect();
+    if loads.len() < 8 {
+        return Err(format!("the load was known {} times", loads.len()).into());
+    }
+    Ok(loads.iter().sum::<f64>() / loads.len() as f64)
+}
+
+/// Keys in the store.
+const KEYS: u32 = 120_000;
+
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |bits: u32| DIGITS[(bits & 63) as usize] as char;
+    let mut encoded = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let byte = |i: usize| chunk.get(i).copied().map_or(0, u32::from);
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let digits = [bits >> 18, bits >> 12, bits >> 6, bits].map(digit);
+        encoded.extend(digits.iter().take(chunk.len() + 1));
+        encoded.extend(std::iter::repeat_n('=', 3 - chunk.len()));
+    }
+    encoded
+}
+
+async fn fill(address: SocketAddr) {
+    for first in (0..KEYS).step_by(100) {
+        let put = |key: u32| {
+            let (name, value) = (format!("k{key:06}"), format!("{:0128}", u64::from(key) * 7919 % 120_011));
+            format!("{{\"requestPut\":{{\"key\":\"{}\",\"value\":\"{}\"}}}}", base64(&name), base64(&value))
+        };
+        let puts: Vec<String> = (first..first + 100).map(put).collect();
+        let body = format!("{{\"success\":[{}]}}", puts.join(","));
+        let status = send(address, &Kind::post("/v3/kv/txn", &body, 0.0).request).await.unwrap();
+        assert!(status.contains(" 200 "), "{status}");
+    }
+}
+
+/// One key, and the first by value of many and of all.
+fn ranges() -> Vec<Kind> {
+    let kind = |body: &BTreeMap<&str, String>, most| {
+        Kind::post("/v3/kv/range", &serde_json::to_string(body).unwrap(), most)
+    };
+    let one = BTreeMap::from([("key", base64("k000005"))]);
+    let first_of = |keys: u32| {
+        let order = [
+            ("sort_target", "VALUE".to_owned()),
+            ("sort_order", "ASCEND".to_owned()),
+            ("limit", "1".to_owned()),
+        ];
+        let ends = [("key", base64("k000000")), ("range_end", base64(&format!("k{keys:06}")))];
+        order.into_iter().chain(ends).collect::<BTreeMap<_, _>>()
+    };
+    vec![kind(&one, 150.0), kind(&first_of(KEYS / 8), 12.0), kind(&first_of(KEYS), 1.5)]
+}
