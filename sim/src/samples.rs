@@ -208,9 +208,13 @@ impl<W: Write> SampleWriter<W> {
     /// # Errors
     /// When it cannot be written. Part of it may have been.
     pub fn write(&mut self, sample: &Sample) -> io::Result<()> {
-        let Some(row) = self.row(sample) else {
-            self.left_out += 1;
-            return Ok(());
+        let row = match self.row(sample) {
+            Row::Whole(row) => row,
+            Row::Lacks => {
+                self.left_out += 1;
+                return Ok(());
+            }
+            Row::Told => return Ok(()),
         };
         self.out.write_all(row.as_bytes())?;
         self.out.flush()?;
@@ -229,19 +233,25 @@ impl<W: Write> SampleWriter<W> {
     }
 
     /// The row of a sample, with the header before the first one.
-    fn row(&mut self, sample: &Sample) -> Option<String> {
-        let first =
-            sample.groups.iter().filter(|group| group.tells()).flat_map(|group| &group.histograms).next()?;
+    fn row(&mut self, sample: &Sample) -> Row {
+        let telling = sample.groups.iter().filter(|group| group.tells());
+        let Some(first) = telling.flat_map(|group| &group.histograms).next() else { return Row::Lacks };
         let is_first = self.classes.is_none();
         let classes = self.classes.get_or_insert_with(|| Classes::by_duration(Edges::of(first)));
         // CPU that is told later belongs to requests of before, and is told once.
-        let FitSample { at, pods, rates, cpu, .. } = FitSample::of(sample, classes)?;
+        let Some(FitSample { at, window, pods, rates, cpu }) = FitSample::of(sample, classes) else {
+            self.classes.take_if(|_| is_first);
+            return Row::Lacks;
+        };
         let millis = (at - Time::EPOCH).as_millis();
         let is_whole = pods == f64::from(sample.pods.ready) && sample.pods.silent == 0;
-        if !is_whole || self.last.is_some_and(|last| millis <= last) {
+        if !is_whole {
             // Classes are those of the first row.
             self.classes.take_if(|_| is_first);
-            return None;
+            return Row::Lacks;
+        }
+        if self.last.is_some_and(|last| millis - last <= window.as_millis() / 2) {
+            return Row::Told;
         }
         self.last = Some(millis);
         let text = |value: f64| value.to_string();
@@ -250,8 +260,17 @@ impl<W: Write> SampleWriter<W> {
         let optional = [cores_per_pod(sample), in_flight(sample), rejected(sample)];
         let fields = fields.into_iter().chain(rates.into_iter().map(text)).chain(optional.map(known));
         let row = fields.collect::<Vec<_>>().join(",") + "\n";
-        Some(if is_first { header(classes.edges()) + &row } else { row })
+        Row::Whole(if is_first { header(classes.edges()) + &row } else { row })
     }
+}
+
+/// What there is to write of a sample.
+enum Row {
+    Whole(String),
+    /// A ready pod did not tell its requests and CPU.
+    Lacks,
+    /// Most of its time is in the last row.
+    Told,
 }
 
 fn header(edges: &Edges) -> String {
@@ -420,7 +439,8 @@ mod tests {
             whole(9000, 7.0),
         ];
         let (text, writer) = written(&samples);
-        assert_eq!((writer.rows(), writer.left_out()), (7, 4));
+        // What was told is not told again, and nothing is lost of it.
+        assert_eq!((writer.rows(), writer.left_out()), (7, 3));
         let read = read(&text);
         let rates: Vec<f64> = read.iter().map(|r| r.sample.groups[0].histograms[0].total()).collect();
         assert_eq!(rates, [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]);

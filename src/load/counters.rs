@@ -52,10 +52,13 @@ pub struct Spent {
 }
 
 /// How much later than it was used CPU may be told, so that the requests of that time are still remembered.
-const LATEST: Span = Span::from_secs(300);
+const LATEST: Span = Span::from_secs(180);
 
-/// Pieces that are remembered of a pod's requests.
-const PIECES: i64 = 64;
+/// Pieces that are remembered of a pod's requests: fewer where it shows many histograms.
+const PIECES: std::ops::RangeInclusive<usize> = 8..=64;
+
+/// Histograms in all of them, until they are as few as they may be.
+const MAX_PIECES: usize = 1024;
 
 /// Share of the time in which CPU was used of which the requests must be remembered.
 const REMEMBERED: f64 = 0.9;
@@ -219,7 +222,8 @@ impl Pod {
     fn remember(&mut self, window: Span) {
         let (Some(group), Some(reading)) = (&self.group, &self.last) else { return };
         let kept = window + LATEST;
-        let piece = Span::from_nanos(kept.as_nanos() / PIECES);
+        let pieces = (MAX_PIECES / group.histograms.len().max(1)).clamp(*PIECES.start(), *PIECES.end());
+        let piece = Span::from_nanos(kept.as_nanos() / pieces as i64);
         let end = reading.at;
         let joined = self.before.back().filter(|(_, last)| last.window < piece).and_then(|(_, last)| {
             Group::over(&[(last.window.as_secs_f64(), last), (group.window.as_secs_f64(), group)])
@@ -508,7 +512,7 @@ mod tests {
             counters.sample_with_cpu(at(second - 1), &ready(&["a"]), &spent(second - 1));
             counters.read("a", page(second, 5.0 * second as f64, 0.0)).unwrap();
         }
-        assert!(counters.pods["a"].before.len() as i64 <= PIECES + 2, "{}", counters.pods["a"].before.len());
+        assert!(counters.pods["a"].before.len() <= PIECES.end() + 2, "{}", counters.pods["a"].before.len());
         let sample = counters.sample_with_cpu(at(1000), &ready(&["a"]), &spent(990));
         assert_eq!(rates(&sample.groups[0].evidence.as_ref().unwrap().of), [5.0, 0.0]);
     }
