@@ -1,11 +1,11 @@
 //! What requests cost, learned from real servers of two kinds under a load whose mix changes, and under one whose mix does not: a Prometheus and an
 //! etcd that are scraped by `plimsoll-adapter record`, and the fit over what it wrote.
 //!
-//! They take half an hour, and want a machine to themselves: `cargo test -p plimsoll-adapter --test real_servers -- --ignored`. With `PLIMSOLL_SAMPLES`
-//! set to a folder what was recorded is kept there.
+//! One of each kind work at the same time, for a quarter of an hour under a mix that changes and for another under one that does not. And the same
+//! load on one Prometheus and shared by two is the same MetricsQPS, which takes three minutes.
 //!
-//! And the same load on one Prometheus and shared by two is the same MetricsQPS: that takes two minutes. Without the servers on the PATH what needs them
-//! is reported as ignored.
+//! They want a machine to themselves, and are reported as ignored: `cargo test -p plimsoll-adapter --test real_servers -- --ignored`. With
+//! `PLIMSOLL_SAMPLES` set to a folder what was recorded is kept there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
