@@ -31,6 +31,7 @@ pub(super) const TRIALS: &[Named] = &[(
 pub(super) const INSTALL: &str = include_str!("../../../deploy/install.yaml");
 const README: &str = include_str!("../../../README.md");
 const GUIDE: &str = include_str!("../../../docs/install.md");
+const QUICK_START: &str = include_str!("../../../docs/quick-start.md");
 
 /// A tenant's namespace, whose workload is not there.
 const TENANT: &str = "shop";
@@ -146,7 +147,7 @@ fn start(scene: &mut Scene, objects: &[DynamicObject], client: &Client, pod: &st
 async fn first_objects(scene: &Scene) {
     let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": TENANT}})).unwrap();
     Api::all(scene.client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-    for page in [README, GUIDE] {
+    for page in [README, GUIDE, QUICK_START] {
         let beginning = "    apiVersion: autoscaling.plimsoll.dev/v1alpha1\n";
         let text = page.find(beginning).map(|at| &page[at..]).unwrap();
         let lines = text.lines().map_while(|line| line.strip_prefix("    "));
