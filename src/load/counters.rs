@@ -9,11 +9,12 @@
 //! when pods are added, are then missing in one pod's window by as much as they appear in the other's; with windows
 //! of different phase they would be counted twice for a while.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::ReadingError;
 use super::reading::Reading;
-use super::sample::{Evidence, Group, Labels, Pods, SAMPLE_SCHEMA, Sample};
+use super::remembered::{Remembered, Spent};
+use super::sample::{Group, Labels, Pods, SAMPLE_SCHEMA, Sample};
 use crate::units::{Cores, Span, Time};
 
 /// Scrape intervals that a new pod is given before it should have told its load, and after which a histogram that is
@@ -40,29 +41,6 @@ pub struct ReadyPods {
     pub cores_per_pod: Option<Cores>,
 }
 
-/// CPU that a pod used in some time.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spent {
-    /// Cores, on average.
-    pub cores: Cores,
-    /// When that time began.
-    pub from: Time,
-    /// When it ended: now, or a while ago.
-    pub until: Time,
-}
-
-/// How much later than it was used CPU may be told, so that the requests of that time are still remembered.
-const LATEST: Span = Span::from_secs(180);
-
-/// Pieces that are remembered of a pod's requests: fewer where it shows many histograms.
-const PIECES: std::ops::RangeInclusive<usize> = 8..=64;
-
-/// Histograms in all of them, until they are as few as they may be.
-const MAX_PIECES: usize = 1024;
-
-/// Share of the time in which CPU was used of which the requests must be remembered.
-const REMEMBERED: f64 = 0.9;
-
 /// Turns the readings of one workload's pods into [`Sample`]s. Owned by whoever scrapes.
 #[derive(Debug)]
 pub struct Counters {
@@ -78,8 +56,8 @@ struct Pod {
     answers: bool,
     last: Option<Reading>,
     group: Option<Group>,
-    /// What it told before, and when each piece ended, where CPU is told later.
-    before: VecDeque<(Time, Group)>,
+    /// What it told before, where CPU is told later.
+    before: Remembered,
     /// Readings in a row that lacked a histogram.
     lacking: i64,
     /// Histograms that the last page lacked, and was believed.
@@ -95,7 +73,7 @@ impl Pod {
             answers: true,
             last: None,
             group: None,
-            before: VecDeque::new(),
+            before: Remembered::default(),
             lacking: 0,
             gone: BTreeSet::new(),
             restarted: false,
@@ -118,8 +96,10 @@ impl Counters {
         let pod = self.pods.entry(pod.to_owned()).or_insert_with(|| Pod::new(reading.at));
         let taken = pod.take(reading, self.interval);
         pod.answers = taken.is_ok();
-        if let (Ok(()), Some(window)) = (&taken, self.spent_over) {
-            pod.remember(window);
+        if let (Ok(()), Some(window)) = (&taken, self.spent_over)
+            && let (Some(group), Some(last)) = (&pod.group, &pod.last)
+        {
+            pod.before.add(last.at, group, window);
         }
         taken
     }
@@ -130,12 +110,12 @@ impl Counters {
     }
 
     /// As [`sample`](Self::sample), with the CPU of each pod as `cpu` tells it instead of the pods' own pages, and the requests of the
-    /// time in which it was used as [`Evidence`]. A pod that is not in there has used an unknown amount.
+    /// time in which it was used as [`Evidence`](super::Evidence). A pod that is not in there has used an unknown amount.
     pub fn sample_with_cpu(&mut self, at: Time, ready: &ReadyPods, cpu: &BTreeMap<String, Spent>) -> Sample {
         let longest = cpu.values().map(|spent| spent.until - spent.from).max();
         self.spent_over = longest.or(self.spent_over).or(Some(self.interval));
         self.sample_of(at, ready, |(name, pod), group| {
-            let evidence = cpu.get(name).and_then(|spent| pod.evidence(spent));
+            let evidence = cpu.get(name).and_then(|spent| pod.before.evidence(spent));
             Group { cpu: None, evidence: evidence.map(Box::new), ..group }
         })
     }
@@ -216,44 +196,6 @@ impl Pod {
         self.group = group;
         self.rebase(reading);
         Ok(())
-    }
-
-    /// Keeps what it told last, as long as CPU that is used over `window` may come later. Short pieces become one.
-    fn remember(&mut self, window: Span) {
-        let (Some(group), Some(reading)) = (&self.group, &self.last) else { return };
-        let kept = window + LATEST;
-        let pieces = (MAX_PIECES / group.histograms.len().max(1)).clamp(*PIECES.start(), *PIECES.end());
-        let piece = Span::from_nanos(kept.as_nanos() / pieces as i64);
-        let end = reading.at;
-        let joined = self.before.back().filter(|(_, last)| last.window < piece).and_then(|(_, last)| {
-            Group::over(&[(last.window.as_secs_f64(), last), (group.window.as_secs_f64(), group)])
-        });
-        match joined {
-            Some(joined) => {
-                self.before.pop_back();
-                self.before.push_back((end, joined));
-            }
-            None => self.before.push_back((end, group.clone())),
-        }
-        while self.before.front().is_some_and(|(at, _)| end - *at > kept) {
-            self.before.pop_front();
-        }
-    }
-
-    /// The requests of the time in which this CPU was used; none if too much of it is not remembered.
-    fn evidence(&self, spent: &Spent) -> Option<Evidence> {
-        let Spent { cores, from, until } = *spent;
-        let parts = self.before.iter().map(|(end, group)| {
-            let (begin, end) = ((*end - group.window).max(from), (*end).min(until));
-            ((end - begin).as_secs_f64().max(0.0), group)
-        });
-        let parts: Vec<(f64, &Group)> = parts.filter(|(seconds, _)| *seconds > 0.0).collect();
-        let remembered: f64 = parts.iter().map(|(seconds, _)| seconds).sum();
-        if remembered < REMEMBERED * (until - from).as_secs_f64() {
-            return None;
-        }
-        let of = Group { cpu: Some(cores), window: until - from, ..Group::over(&parts)? };
-        Some(Evidence { until, of })
     }
 
     /// Makes a reading the one that the next is compared with.
@@ -498,23 +440,6 @@ mod tests {
         assert_eq!(evidence(&half), Some((at(70), vec![15.0, 5.0], Cores::new(0.4).ok())));
         let ahead = counters.sample_with_cpu(at(70), &pods, &spent(0.4, 50, 90));
         assert_eq!(evidence(&ahead), None, "of the time to come no request is known");
-    }
-
-    #[test]
-    fn what_is_remembered_of_a_pod_stays_small() {
-        let mut counters = Counters::new(Span::from_secs(1));
-        let spent = |until: i64| {
-            let spent = Spent { cores: Cores::new(0.1).unwrap(), from: at(until - 60), until: at(until) };
-            BTreeMap::from([("a".to_owned(), spent)])
-        };
-        counters.read("a", page(0, 0.0, 0.0)).unwrap();
-        for second in 1..=1000 {
-            counters.sample_with_cpu(at(second - 1), &ready(&["a"]), &spent(second - 1));
-            counters.read("a", page(second, 5.0 * second as f64, 0.0)).unwrap();
-        }
-        assert!(counters.pods["a"].before.len() <= PIECES.end() + 2, "{}", counters.pods["a"].before.len());
-        let sample = counters.sample_with_cpu(at(1000), &ready(&["a"]), &spent(990));
-        assert_eq!(rates(&sample.groups[0].evidence.as_ref().unwrap().of), [5.0, 0.0]);
     }
 
     fn routes(seconds: i64, counts: &[(&str, f64)]) -> Reading {

@@ -24,12 +24,13 @@ mod learner;
 mod model;
 mod offered;
 mod reading;
+mod remembered;
 mod sample;
 mod versions;
 mod weights;
 
 pub use classes::{ByLabel, Classes, Column};
-pub use counters::{Counters, ReadyPods, Spent};
+pub use counters::{Counters, ReadyPods};
 pub use edges::{Edges, EdgesError};
 pub use error::ReadingError;
 pub use fit::{Ambiguity, Cost, CostFit, FitClass, FitReport, FitSample, FitSettings, Score, Scores};
@@ -37,6 +38,7 @@ pub use latency::{LatencyCapacity, LatencyLimit, LatencyObjective, LatencyObject
 pub use model::{CpuCost, Fitting, LoadModel, Unknown, Weighing};
 pub use offered::{ClassLoad, Congestion, Load, NothingCompletes, WORK, WeightsInForce};
 pub use reading::{HistogramCounts, Reading};
+pub use remembered::Spent;
 pub use sample::{Evidence, Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA, Sample};
 pub use versions::Version;
 pub use weights::{MAX_WEIGHT, Weights, WeightsError};
