@@ -6,7 +6,8 @@
 //!
 //! [`CostFit::observe`] predicts each sample's CPU before it learns from it, so that the [`FitReport`] can say how well the
 //! classes predict CPU beside two rivals that need none: a cost per request that is fitted (plain QPS), and one that is
-//! read off the last samples (CPU per request). It also says which costs the data do not tell, and what would make
+//! read off the last samples (CPU per request). Costs are drawn towards the first of these as far as those predictions do
+//! not bear out what classes say beyond it. It also says which costs the data do not tell, and what would make
 //! them: classes that always come in the same proportion share one cost between them, and where the load per pod never
 //! changes a pod's idle cost and its requests' are one.
 //!
@@ -17,6 +18,7 @@ mod ratio;
 mod regression;
 mod report;
 mod score;
+mod shrinkage;
 mod solve;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,7 @@ use lag::{Lag, Row};
 use ratio::CpuPerRequest;
 use regression::{Prior, Regression};
 pub(super) use score::Errors;
+use shrinkage::Shrinkage;
 
 pub use report::{Ambiguity, Cost, FitReport, Scores};
 pub use score::Score;
@@ -132,32 +135,77 @@ impl FitSample {
 pub struct CostFit {
     classes: Vec<FitClass>,
     settings: FitSettings,
-    aligned: Candidate,
-    lagged: Option<(Lag, Candidate)>,
-    qps: Candidate,
+    aligned: ByClass,
+    lagged: Option<(Lag, ByClass)>,
+    plain: Plain,
     cpu_per_request: CpuPerRequest,
     last: Option<Time>,
     samples: u64,
 }
 
-/// A regression with the errors that it made.
+/// A regression on the classes, how far it is believed, and the errors that its belief made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Candidate {
+struct ByClass {
+    regression: Regression,
+    shrinkage: Shrinkage,
+    errors: Errors,
+}
+
+/// One cost for all requests: a regression on the pods and the number of requests, and its errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Plain {
     regression: Regression,
     errors: Errors,
 }
 
-impl Candidate {
+/// What a sample's prediction is to be used for.
+#[derive(Debug, Clone, Copy)]
+struct Uses {
+    /// It tells how far classes are to be believed.
+    shrinks: bool,
+    /// It is scored.
+    scores: bool,
+}
+
+impl ByClass {
     fn new(prior: Prior, after: Vec<Option<usize>>) -> Self {
-        Self { regression: Regression::new(prior, after), errors: Errors::default() }
+        Self {
+            regression: Regression::new(prior, after),
+            shrinkage: Shrinkage::default(),
+            errors: Errors::default(),
+        }
     }
 
-    fn learn(&mut self, row: &Row, keep: f64, scores: bool) {
+    fn learn(&mut self, row: &Row, keep: f64, uses: Uses) {
         let x: Vec<f64> = [row.pods].iter().chain(&row.rates).copied().collect();
-        if scores {
-            self.errors.add(self.regression.predict(&x), row.cpu, keep);
+        let by_class = self.regression.predict(&x);
+        if uses.scores {
+            let predicted = row.plain + self.shrinkage.share() * (by_class - row.plain);
+            self.errors.add(predicted, row.cpu, keep);
+        }
+        if uses.shrinks {
+            self.shrinkage.learn(row.plain, by_class, row.cpu, keep);
         }
         self.regression.learn(&x, row.cpu, keep);
+    }
+
+    /// Classes that had requests.
+    fn seen(&self) -> u64 {
+        let classes = self.regression.coefficients().len() - 1;
+        (1..=classes).filter(|column| self.regression.mean(*column) > 0.0).count() as u64
+    }
+}
+
+impl Plain {
+    fn predict(&self, pods: f64, requests: f64) -> f64 {
+        self.regression.predict(&[pods, requests])
+    }
+
+    fn learn(&mut self, row: &Row, requests: f64, keep: f64, scores: bool) {
+        if scores {
+            self.errors.add(row.plain, row.cpu, keep);
+        }
+        self.regression.learn(&[row.pods, requests], row.cpu, keep);
     }
 }
 
@@ -169,9 +217,12 @@ impl CostFit {
         let follows = |class: &FitClass| class.follows.filter(|_| settings.ordered).map(|other| other + 1);
         let after = [None].into_iter().chain(classes.iter().map(follows)).collect();
         Self {
-            aligned: Candidate::new(prior, after),
+            aligned: ByClass::new(prior, after),
             lagged: None,
-            qps: Candidate::new(vec![None, Some(1.0)], vec![None, None]),
+            plain: Plain {
+                regression: Regression::new(vec![None, Some(1.0)], vec![None, None]),
+                errors: Errors::default(),
+            },
             cpu_per_request: CpuPerRequest::default(),
             classes,
             settings,
@@ -183,14 +234,14 @@ impl CostFit {
     /// Whether its parts fit together: one that was written down may have been damaged.
     pub(super) fn is_sound(&self) -> bool {
         let classes = self.classes.len();
-        let of_classes = |candidate: &Candidate| candidate.regression.is_sound(classes + 1);
+        let of_classes = |candidate: &ByClass| candidate.regression.is_sound(classes + 1);
         self.classes.iter().filter_map(|class| class.follows).all(|class| class < classes)
             && of_classes(&self.aligned)
             && self
                 .lagged
                 .as_ref()
                 .is_none_or(|(lag, candidate)| lag.is_sound(classes) && of_classes(candidate))
-            && self.qps.regression.is_sound(2)
+            && self.plain.regression.is_sound(2)
     }
 
     /// The classes.
@@ -223,16 +274,22 @@ impl CostFit {
         }
         let keep = 0.5f64.powf(apart / self.settings.half_life.as_secs_f64());
         let scores = self.samples >= self.samples_to_score();
-        let row = Row { pods: sample.pods, rates: sample.rates.clone(), cpu: sample.cpu };
-        let total = Row { rates: vec![self.requests(&row.rates)], ..row.clone() };
-        self.aligned.learn(&row, keep, scores);
-        let idle = self.qps.regression.coefficients()[0];
-        self.cpu_per_request.learn(&total, idle, keep, scores);
-        self.qps.learn(&total, keep, scores);
+        let uses = Uses { shrinks: self.samples >= self.samples_to_shrink(), scores };
+        let requests = self.requests(&sample.rates);
+        let row = Row {
+            pods: sample.pods,
+            rates: sample.rates.clone(),
+            cpu: sample.cpu,
+            plain: self.plain.predict(sample.pods, requests),
+        };
+        self.aligned.learn(&row, keep, uses);
+        let idle = self.plain.regression.coefficients()[0];
+        self.cpu_per_request.learn(&row, requests, idle, keep, scores);
+        self.plain.learn(&row, requests, keep, scores);
         if let Some((lag, candidate)) = &mut self.lagged
             && let Some(row) = lag.push(row)
         {
-            candidate.learn(&row, keep, scores);
+            candidate.learn(&row, keep, uses);
         }
         self.last = Some(sample.at);
         self.samples += 1;
@@ -240,17 +297,16 @@ impl CostFit {
 
     /// Counts all that it has learned as the share `keep` of it: costs are thought to have changed.
     pub fn forget(&mut self, keep: f64) {
+        self.regressions().for_each(|regression| regression.forget(keep));
         let lagged = self.lagged.as_mut().map(|(_, candidate)| candidate);
-        for candidate in [&mut self.aligned, &mut self.qps].into_iter().chain(lagged) {
-            candidate.regression.forget(keep);
-        }
+        [&mut self.aligned].into_iter().chain(lagged).for_each(|by_class| by_class.shrinkage.forget(keep));
         // Errors made while costs changed say nothing of who predicts better now.
         self.restart_scores();
     }
 
     /// CPU per request over all that was learned from, idle pods' included, in core-seconds; none before there was a request.
     pub fn cpu_per_request(&self) -> Option<f64> {
-        let (requests, cpu) = (self.qps.regression.mean(1), self.qps.regression.mean(2));
+        let (requests, cpu) = (self.plain.regression.mean(1), self.plain.regression.mean(2));
         (requests > 0.0 && cpu > 0.0).then(|| cpu / requests)
     }
 
@@ -262,20 +318,22 @@ impl CostFit {
 
     /// The next sample does not follow the last one: what was in between cannot be learned from.
     pub fn interrupt(&mut self) {
-        let lagged = self.lagged.as_mut().map(|(lag, candidate)| {
+        if let Some((lag, _)) = &mut self.lagged {
             lag.interrupt();
-            candidate
-        });
-        for candidate in [&mut self.aligned, &mut self.qps].into_iter().chain(lagged) {
-            candidate.regression.interrupt();
         }
+        self.regressions().for_each(Regression::interrupt);
+    }
+
+    fn regressions(&mut self) -> impl Iterator<Item = &mut Regression> {
+        let lagged = self.lagged.as_mut().map(|(_, candidate)| &mut candidate.regression);
+        [&mut self.aligned.regression, &mut self.plain.regression].into_iter().chain(lagged)
     }
 
     /// Scores anew from here on: as if nothing had been predicted yet.
     pub fn restart_scores(&mut self) {
-        let lagged = self.lagged.as_mut().map(|(_, candidate)| candidate);
-        for candidate in [&mut self.aligned, &mut self.qps].into_iter().chain(lagged) {
-            candidate.errors = Errors::default();
+        let lagged = self.lagged.as_mut().map(|(_, candidate)| &mut candidate.errors);
+        for errors in [&mut self.aligned.errors, &mut self.plain.errors].into_iter().chain(lagged) {
+            *errors = Errors::default();
         }
         self.cpu_per_request.restart_scores();
     }
@@ -293,24 +351,34 @@ impl CostFit {
         })
     }
 
-    fn best(&self) -> &Candidate {
+    fn best(&self) -> &ByClass {
         let lagged = self.lagged.as_ref().filter(|_| self.is_lagged());
         lagged.map_or(&self.aligned, |(_, candidate)| candidate)
     }
 
     /// What a pod costs that does nothing, in cores.
     pub fn idle(&self) -> f64 {
-        self.best().regression.coefficients()[0]
+        self.believed(0, self.plain.regression.coefficients()[0])
     }
 
     /// What a request of each class costs, in core-seconds.
-    pub fn costs(&self) -> &[f64] {
-        &self.best().regression.coefficients()[1..]
+    pub fn costs(&self) -> Vec<f64> {
+        let plain = self.plain.regression.coefficients()[1];
+        let cost = |(column, class): (usize, &FitClass)| {
+            self.believed(column + 1, if class.are_requests { plain } else { 0.0 })
+        };
+        self.classes.iter().enumerate().map(cost).collect()
+    }
+
+    /// A column's coefficient, drawn to what it is where classes are not looked at as far as they are not believed.
+    fn believed(&self, column: usize, plain: f64) -> f64 {
+        let best = self.best();
+        plain + best.shrinkage.share() * (best.regression.coefficients()[column] - plain)
     }
 
     /// What a pod costs that does nothing if the classes are not looked at, in cores.
     pub fn idle_without_classes(&self) -> Cost {
-        report::idle_of(&self.qps)
+        report::idle_of(&self.plain.regression, self.plain.regression.coefficients()[0])
     }
 
     fn requests(&self, rates: &[f64]) -> f64 {
@@ -328,7 +396,12 @@ impl CostFit {
 
     /// Samples before anything is predicted in earnest: fewer would tell the coefficients, not the workload.
     pub(super) fn samples_to_score(&self) -> u64 {
-        3 * (self.classes.len() as u64 + 1) + 10
+        2 * (self.aligned.seen() + 1) + 8
+    }
+
+    /// Samples before predictions tell how far classes are to be believed: with fewer the costs are not theirs.
+    fn samples_to_shrink(&self) -> u64 {
+        self.aligned.seen() + 3
     }
 
     /// What is known, how well, and what is not.

@@ -126,8 +126,6 @@ impl Spread {
 /// One coefficient, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Estimate {
-    /// Non-negative, drawn to the prior where the data say little.
-    pub(super) value: f64,
     /// What plain least squares say.
     pub(super) plain: f64,
     /// Standard error of `plain`.
@@ -347,7 +345,6 @@ impl Regression {
         let variance = self.scores.between(&along, &along) * self.pairs_squared / self.scored;
         let quantile = StudentsT::new(0.0, 1.0, free).ok()?.inverse_cdf(0.975);
         Some(Estimate {
-            value: self.coefficients[column],
             plain: self.plain[column],
             standard_error: variance.max(0.0).sqrt(),
             quantile,
