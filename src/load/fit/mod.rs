@@ -158,15 +158,6 @@ struct Plain {
     errors: Errors,
 }
 
-/// What a sample's prediction is to be used for.
-#[derive(Debug, Clone, Copy)]
-struct Uses {
-    /// It tells how far classes are to be believed.
-    shrinks: bool,
-    /// It is scored.
-    scores: bool,
-}
-
 impl ByClass {
     fn new(prior: Prior, after: Vec<Option<usize>>) -> Self {
         Self {
@@ -176,16 +167,16 @@ impl ByClass {
         }
     }
 
-    fn learn(&mut self, row: &Row, keep: f64, uses: Uses) {
+    fn learn(&mut self, row: &Row, keep: f64, scores: bool) {
         let x: Vec<f64> = [row.pods].iter().chain(&row.rates).copied().collect();
         let by_class = self.regression.predict(&x);
-        if uses.scores {
+        if scores {
             let predicted = row.plain + self.shrinkage.share() * (by_class - row.plain);
             self.errors.add(predicted, row.cpu, keep);
         }
-        if uses.shrinks {
-            self.shrinkage.learn(row.plain, by_class, row.cpu, keep);
-        }
+        // A prediction of what is unlike all before says nothing of how far classes are to be believed.
+        let counts = (1.0 + self.regression.leverage(&x)).recip();
+        self.shrinkage.learn(row.plain, by_class, row.cpu, keep, counts);
         self.regression.learn(&x, row.cpu, keep);
     }
 
@@ -274,7 +265,6 @@ impl CostFit {
         }
         let keep = 0.5f64.powf(apart / self.settings.half_life.as_secs_f64());
         let scores = self.samples >= self.samples_to_score();
-        let uses = Uses { shrinks: self.samples >= self.samples_to_shrink(), scores };
         let requests = self.requests(&sample.rates);
         let row = Row {
             pods: sample.pods,
@@ -282,14 +272,14 @@ impl CostFit {
             cpu: sample.cpu,
             plain: self.plain.predict(sample.pods, requests),
         };
-        self.aligned.learn(&row, keep, uses);
+        self.aligned.learn(&row, keep, scores);
         let idle = self.plain.regression.coefficients()[0];
         self.cpu_per_request.learn(&row, requests, idle, keep, scores);
         self.plain.learn(&row, requests, keep, scores);
         if let Some((lag, candidate)) = &mut self.lagged
             && let Some(row) = lag.push(row)
         {
-            candidate.learn(&row, keep, uses);
+            candidate.learn(&row, keep, scores);
         }
         self.last = Some(sample.at);
         self.samples += 1;
@@ -397,11 +387,6 @@ impl CostFit {
     /// Samples before anything is predicted in earnest: fewer would tell the coefficients, not the workload.
     pub(super) fn samples_to_score(&self) -> u64 {
         2 * (self.aligned.seen() + 1) + 8
-    }
-
-    /// Samples before predictions tell how far classes are to be believed: with fewer the costs are not theirs.
-    fn samples_to_shrink(&self) -> u64 {
-        self.aligned.seen() + 3
     }
 
     /// What is known, how well, and what is not.

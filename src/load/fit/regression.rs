@@ -198,6 +198,20 @@ impl Regression {
         self.mean.iter_mut().for_each(|mean| *mean *= keep);
     }
 
+    /// What a row counts of which so much is expected: the inverse of its expected spread, 1 for one like the mean row.
+    fn weight(&self, expected: f64) -> f64 {
+        let mean = self.mean(self.prior.len()).max(f64::MIN_POSITIVE);
+        (expected.max(LEAST_SPREAD * mean) / mean).powf(-self.spread.power() / 2.0)
+    }
+
+    /// Variance of a prediction that comes of not knowing the coefficients, relative to that of the noise: large where x is unlike what was
+    /// seen.
+    pub(super) fn leverage(&self, x: &[f64]) -> f64 {
+        let weight = self.weight(self.predict(x));
+        let weighted: Vec<f64> = x.iter().map(|x| weight * x).collect();
+        System::of(&self.whitened()).map_or(f64::INFINITY, |system| system.variance(&weighted))
+    }
+
     /// Learns a row, after forgetting all but the share `keep` of what it knew.
     pub(super) fn learn(&mut self, x: &[f64], y: f64, keep: f64) {
         let k = x.len();
@@ -207,8 +221,7 @@ impl Regression {
 
         let expected = if self.pairs > 0.0 { self.predict(x) } else { y };
         let least = LEAST_SPREAD * self.mean(k).max(f64::MIN_POSITIVE);
-        let weight =
-            (expected.max(least) / self.mean(k).max(f64::MIN_POSITIVE)).powf(-self.spread.power() / 2.0);
+        let weight = self.weight(expected);
         let row: Vec<f64> = x.iter().chain([&y]).map(|value| value * weight).collect();
         if let Some(before) = self.last.take() {
             self.learn_pair(&row, &before, expected.max(least), weight);
@@ -263,10 +276,12 @@ impl Regression {
         }
     }
 
-    /// The autocorrelation of the residuals that the coefficients of the last sample leave.
+    /// The autocorrelation of the residuals that ordinary least squares leave. Not of those that these coefficients leave: with a high one the
+    /// idle cost is hardly told, and what is wrong with it is the same in all residuals, which looks like a high one for ever.
     fn learn_autocorrelation(&mut self) {
         let k = self.prior.len();
-        let residual: Vec<f64> = self.plain.iter().map(|b| -b).chain([1.0]).collect();
+        let Some(ordinary) = System::of(&self.later) else { return };
+        let residual: Vec<f64> = ordinary.solve().iter().map(|b| -b).chain([1.0]).collect();
         let (later, earlier) =
             (self.later.between(&residual, &residual), self.earlier.between(&residual, &residual));
         let free = self.samples() - k as f64;

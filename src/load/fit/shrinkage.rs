@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// give or take a half. In units of the noise, 1/½².
 const DOUBT: f64 = 4.0;
 
-/// Sums over predictions, of which old ones are forgotten. In cores squared.
+/// Sums over predictions, each of which counts as its own uncertainty has it, and of which old ones are forgotten. In cores squared.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Shrinkage {
     said: f64,
@@ -21,8 +21,9 @@ pub(super) struct Shrinkage {
 }
 
 impl Shrinkage {
-    /// `plain`: what one cost for all requests predicts, `by_class`: what the classes' costs do, `y`: what was found.
-    pub(super) fn learn(&mut self, plain: f64, by_class: f64, y: f64, keep: f64) {
+    /// `plain`: what one cost for all requests predicts, `by_class`: what the classes' costs do, `y`: what was found. `counts`: from 0 to 1, how much
+    /// that tells.
+    pub(super) fn learn(&mut self, plain: f64, by_class: f64, y: f64, keep: f64, counts: f64) {
         let (said, found) = (by_class - plain, y - plain);
         let missed = found - self.share() * said;
         let sums = [
@@ -31,7 +32,7 @@ impl Shrinkage {
             (&mut self.noise, missed * missed),
             (&mut self.weight, 1.0),
         ];
-        sums.into_iter().for_each(|(sum, term)| *sum = keep * *sum + term);
+        sums.into_iter().for_each(|(sum, term)| *sum = keep * *sum + counts * term);
     }
 
     /// Counts all that it has seen as the share `keep` of it.
@@ -55,7 +56,7 @@ mod tests {
 
     fn after(samples: impl Iterator<Item = (f64, f64, f64)>) -> f64 {
         let mut shrinkage = Shrinkage::default();
-        samples.for_each(|(plain, by_class, y)| shrinkage.learn(plain, by_class, y, 1.0));
+        samples.for_each(|(plain, by_class, y)| shrinkage.learn(plain, by_class, y, 1.0, 1.0));
         shrinkage.share()
     }
 

@@ -155,6 +155,23 @@ fn where_the_mix_does_not_move_they_are_no_worse_than_the_number_of_requests_and
     }
 }
 
+/// What the number of requests does not tell persists with the mix; taken for autocorrelated noise it makes any idle cost look right.
+#[test]
+fn one_cost_for_all_requests_predicts_hardly_worse_than_the_mean() {
+    const PODS: f64 = 5.0;
+    for seed in 0..200 {
+        let world = World { samples: 84, mix_persistence: 0.5, ..WORLD };
+        let mut fit = CostFit::new(world.classes(), FitSettings::default());
+        for mut sample in world.play(seed) {
+            sample.cpu += world.idle * (PODS - sample.pods);
+            sample.pods = PODS;
+            fit.observe(&sample);
+        }
+        let r2 = fit.report().scores.qps.unwrap().r2;
+        assert!(r2 > -1.0, "{seed}: {r2}");
+    }
+}
+
 /// In busy moments requests wait for one another: some are counted one class up, and cost what they did.
 #[test]
 fn where_longer_requests_have_waited_classes_seldom_predict_worse_than_the_number_of_requests() {
