@@ -296,7 +296,7 @@ fn costs_that_the_samples_do_not_tell_are_null_and_the_message_says_what_would()
 
     let few = fitted(&samples(5, 0.0), &[]);
     assert!(few["r2"].is_null() && few["mae_cores"].is_null(), "{few:#}");
-    assert_eq!(few["message"], "5 samples; 22 are needed at least: wait");
+    assert_eq!(few["message"], "5 samples; 16 are needed at least: wait");
 }
 
 #[test]

@@ -364,11 +364,10 @@ impl Learner {
     /// Relative variance of a single request's cost in these rates, as far as the fit knows costs by now.
     pub(super) fn variance_of_one(&self, rates: &[f64]) -> f64 {
         let requests = self.classes.requests();
-        let costs = self.fit.costs();
-        let (n, sum, squares) =
-            costs[..requests].iter().zip(rates).fold((0.0, 0.0, 0.0), |(n, sum, squares), (cost, rate)| {
-                (n + rate, sum + cost * rate, squares + cost * cost * rate)
-            });
+        let costs = || self.fit.costs()[..requests].iter().zip(rates);
+        let (n, sum, squares) = costs().fold((0.0, 0.0, 0.0), |(n, sum, squares), (cost, rate)| {
+            (n + rate, sum + cost * rate, squares + cost * cost * rate)
+        });
         if sum > 0.0 { (squares * n / (sum * sum) - 1.0).max(0.0) } else { 0.0 }
     }
 

@@ -7,7 +7,7 @@ use crate::forecast::Series;
 use crate::load::{LatencyCapacity, LoadModel};
 
 /// The schema number that a [`Checkpoint`] of this version carries.
-pub const CHECKPOINT_SCHEMA: u32 = 2;
+pub const CHECKPOINT_SCHEMA: u32 = 1;
 
 /// What an [`Autoscaler`](super::Autoscaler) has learned: the unit and the weights of its load, what a pod may carry, and how the load
 /// moves. Taken up by another it is as if that one had learned it.

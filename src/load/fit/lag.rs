@@ -21,8 +21,6 @@ pub(super) struct Row {
     pub(super) pods: f64,
     pub(super) rates: Vec<f64>,
     pub(super) cpu: f64,
-    /// CPU that one cost for all requests predicted.
-    pub(super) plain: f64,
 }
 
 /// Rows that wait for those after them.
@@ -115,7 +113,7 @@ mod tests {
     #[test]
     fn a_rows_rates_are_those_of_the_requests_that_ran_in_it() {
         let mut lag = Lag::new(&[0.0, 10.0], 10.0).unwrap();
-        let row = |fast, slow| Row { pods: 1.0, rates: vec![fast, slow], cpu: 0.0, plain: 0.0 };
+        let row = |fast, slow| Row { pods: 1.0, rates: vec![fast, slow], cpu: 0.0 };
         assert_eq!(lag.push(row(7.0, 0.0)), None);
         assert_eq!(lag.push(row(0.0, 4.0)).unwrap().rates, [7.0, 2.0]);
         assert_eq!(lag.push(row(0.0, 0.0)).unwrap().rates, [0.0, 2.0]);

@@ -6,8 +6,7 @@
 //!
 //! [`CostFit::observe`] predicts each sample's CPU before it learns from it, so that the [`FitReport`] can say how well the
 //! classes predict CPU beside two rivals that need none: a cost per request that is fitted (plain QPS), and one that is
-//! read off the last samples (CPU per request). Costs are drawn towards the first of these as far as those predictions do
-//! not bear out what classes say beyond it. It also says which costs the data do not tell, and what would make
+//! read off the last samples (CPU per request). It also says which costs the data do not tell, and what would make
 //! them: classes that always come in the same proportion share one cost between them, and where the load per pod never
 //! changes a pod's idle cost and its requests' are one.
 //!
@@ -18,7 +17,6 @@ mod ratio;
 mod regression;
 mod report;
 mod score;
-mod shrinkage;
 mod solve;
 
 use serde::{Deserialize, Serialize};
@@ -31,7 +29,6 @@ use lag::{Lag, Row};
 use ratio::CpuPerRequest;
 use regression::{Prior, Regression};
 pub(super) use score::Errors;
-use shrinkage::Shrinkage;
 
 pub use report::{Ambiguity, Cost, FitReport, Scores};
 pub use score::Score;
@@ -135,68 +132,32 @@ impl FitSample {
 pub struct CostFit {
     classes: Vec<FitClass>,
     settings: FitSettings,
-    aligned: ByClass,
-    lagged: Option<(Lag, ByClass)>,
-    plain: Plain,
+    aligned: Candidate,
+    lagged: Option<(Lag, Candidate)>,
+    qps: Candidate,
     cpu_per_request: CpuPerRequest,
     last: Option<Time>,
     samples: u64,
 }
 
-/// A regression on the classes, how far it is believed, and the errors that its belief made.
+/// A regression with the errors that it made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct ByClass {
-    regression: Regression,
-    shrinkage: Shrinkage,
-    errors: Errors,
-}
-
-/// One cost for all requests: a regression on the pods and the number of requests, and its errors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Plain {
+struct Candidate {
     regression: Regression,
     errors: Errors,
 }
 
-impl ByClass {
+impl Candidate {
     fn new(prior: Prior, after: Vec<Option<usize>>) -> Self {
-        Self {
-            regression: Regression::new(prior, after),
-            shrinkage: Shrinkage::default(),
-            errors: Errors::default(),
-        }
+        Self { regression: Regression::new(prior, after), errors: Errors::default() }
     }
 
     fn learn(&mut self, row: &Row, keep: f64, scores: bool) {
         let x: Vec<f64> = [row.pods].iter().chain(&row.rates).copied().collect();
-        let by_class = self.regression.predict(&x);
         if scores {
-            let predicted = row.plain + self.shrinkage.share() * (by_class - row.plain);
-            self.errors.add(predicted, row.cpu, keep);
+            self.errors.add(self.regression.predict(&x), row.cpu, keep);
         }
-        // A prediction of what is unlike all before says nothing of how far classes are to be believed.
-        let counts = (1.0 + self.regression.leverage(&x)).recip();
-        self.shrinkage.learn(row.plain, by_class, row.cpu, keep, counts);
         self.regression.learn(&x, row.cpu, keep);
-    }
-
-    /// Classes that had requests.
-    fn seen(&self) -> u64 {
-        let classes = self.regression.coefficients().len() - 1;
-        (1..=classes).filter(|column| self.regression.mean(*column) > 0.0).count() as u64
-    }
-}
-
-impl Plain {
-    fn predict(&self, pods: f64, requests: f64) -> f64 {
-        self.regression.predict(&[pods, requests])
-    }
-
-    fn learn(&mut self, row: &Row, requests: f64, keep: f64, scores: bool) {
-        if scores {
-            self.errors.add(row.plain, row.cpu, keep);
-        }
-        self.regression.learn(&[row.pods, requests], row.cpu, keep);
     }
 }
 
@@ -208,12 +169,9 @@ impl CostFit {
         let follows = |class: &FitClass| class.follows.filter(|_| settings.ordered).map(|other| other + 1);
         let after = [None].into_iter().chain(classes.iter().map(follows)).collect();
         Self {
-            aligned: ByClass::new(prior, after),
+            aligned: Candidate::new(prior, after),
             lagged: None,
-            plain: Plain {
-                regression: Regression::new(vec![None, Some(1.0)], vec![None, None]),
-                errors: Errors::default(),
-            },
+            qps: Candidate::new(vec![None, Some(1.0)], vec![None, None]),
             cpu_per_request: CpuPerRequest::default(),
             classes,
             settings,
@@ -225,14 +183,14 @@ impl CostFit {
     /// Whether its parts fit together: one that was written down may have been damaged.
     pub(super) fn is_sound(&self) -> bool {
         let classes = self.classes.len();
-        let of_classes = |candidate: &ByClass| candidate.regression.is_sound(classes + 1);
+        let of_classes = |candidate: &Candidate| candidate.regression.is_sound(classes + 1);
         self.classes.iter().filter_map(|class| class.follows).all(|class| class < classes)
             && of_classes(&self.aligned)
             && self
                 .lagged
                 .as_ref()
                 .is_none_or(|(lag, candidate)| lag.is_sound(classes) && of_classes(candidate))
-            && self.plain.regression.is_sound(2)
+            && self.qps.regression.is_sound(2)
     }
 
     /// The classes.
@@ -265,17 +223,12 @@ impl CostFit {
         }
         let keep = 0.5f64.powf(apart / self.settings.half_life.as_secs_f64());
         let scores = self.samples >= self.samples_to_score();
-        let requests = self.requests(&sample.rates);
-        let row = Row {
-            pods: sample.pods,
-            rates: sample.rates.clone(),
-            cpu: sample.cpu,
-            plain: self.plain.predict(sample.pods, requests),
-        };
+        let row = Row { pods: sample.pods, rates: sample.rates.clone(), cpu: sample.cpu };
+        let total = Row { rates: vec![self.requests(&row.rates)], ..row.clone() };
         self.aligned.learn(&row, keep, scores);
-        let idle = self.plain.regression.coefficients()[0];
-        self.cpu_per_request.learn(&row, requests, idle, keep, scores);
-        self.plain.learn(&row, requests, keep, scores);
+        let idle = self.qps.regression.coefficients()[0];
+        self.cpu_per_request.learn(&total, idle, keep, scores);
+        self.qps.learn(&total, keep, scores);
         if let Some((lag, candidate)) = &mut self.lagged
             && let Some(row) = lag.push(row)
         {
@@ -287,16 +240,17 @@ impl CostFit {
 
     /// Counts all that it has learned as the share `keep` of it: costs are thought to have changed.
     pub fn forget(&mut self, keep: f64) {
-        self.regressions().for_each(|regression| regression.forget(keep));
         let lagged = self.lagged.as_mut().map(|(_, candidate)| candidate);
-        [&mut self.aligned].into_iter().chain(lagged).for_each(|by_class| by_class.shrinkage.forget(keep));
+        for candidate in [&mut self.aligned, &mut self.qps].into_iter().chain(lagged) {
+            candidate.regression.forget(keep);
+        }
         // Errors made while costs changed say nothing of who predicts better now.
         self.restart_scores();
     }
 
     /// CPU per request over all that was learned from, idle pods' included, in core-seconds; none before there was a request.
     pub fn cpu_per_request(&self) -> Option<f64> {
-        let (requests, cpu) = (self.plain.regression.mean(1), self.plain.regression.mean(2));
+        let (requests, cpu) = (self.qps.regression.mean(1), self.qps.regression.mean(2));
         (requests > 0.0 && cpu > 0.0).then(|| cpu / requests)
     }
 
@@ -308,22 +262,20 @@ impl CostFit {
 
     /// The next sample does not follow the last one: what was in between cannot be learned from.
     pub fn interrupt(&mut self) {
-        if let Some((lag, _)) = &mut self.lagged {
+        let lagged = self.lagged.as_mut().map(|(lag, candidate)| {
             lag.interrupt();
+            candidate
+        });
+        for candidate in [&mut self.aligned, &mut self.qps].into_iter().chain(lagged) {
+            candidate.regression.interrupt();
         }
-        self.regressions().for_each(Regression::interrupt);
-    }
-
-    fn regressions(&mut self) -> impl Iterator<Item = &mut Regression> {
-        let lagged = self.lagged.as_mut().map(|(_, candidate)| &mut candidate.regression);
-        [&mut self.aligned.regression, &mut self.plain.regression].into_iter().chain(lagged)
     }
 
     /// Scores anew from here on: as if nothing had been predicted yet.
     pub fn restart_scores(&mut self) {
-        let lagged = self.lagged.as_mut().map(|(_, candidate)| &mut candidate.errors);
-        for errors in [&mut self.aligned.errors, &mut self.plain.errors].into_iter().chain(lagged) {
-            *errors = Errors::default();
+        let lagged = self.lagged.as_mut().map(|(_, candidate)| candidate);
+        for candidate in [&mut self.aligned, &mut self.qps].into_iter().chain(lagged) {
+            candidate.errors = Errors::default();
         }
         self.cpu_per_request.restart_scores();
     }
@@ -341,34 +293,24 @@ impl CostFit {
         })
     }
 
-    fn best(&self) -> &ByClass {
+    fn best(&self) -> &Candidate {
         let lagged = self.lagged.as_ref().filter(|_| self.is_lagged());
         lagged.map_or(&self.aligned, |(_, candidate)| candidate)
     }
 
     /// What a pod costs that does nothing, in cores.
     pub fn idle(&self) -> f64 {
-        self.believed(0, self.plain.regression.coefficients()[0])
+        self.best().regression.coefficients()[0]
     }
 
     /// What a request of each class costs, in core-seconds.
-    pub fn costs(&self) -> Vec<f64> {
-        let plain = self.plain.regression.coefficients()[1];
-        let cost = |(column, class): (usize, &FitClass)| {
-            self.believed(column + 1, if class.are_requests { plain } else { 0.0 })
-        };
-        self.classes.iter().enumerate().map(cost).collect()
-    }
-
-    /// A column's coefficient, drawn to what it is where classes are not looked at as far as they are not believed.
-    fn believed(&self, column: usize, plain: f64) -> f64 {
-        let best = self.best();
-        plain + best.shrinkage.share() * (best.regression.coefficients()[column] - plain)
+    pub fn costs(&self) -> &[f64] {
+        &self.best().regression.coefficients()[1..]
     }
 
     /// What a pod costs that does nothing if the classes are not looked at, in cores.
     pub fn idle_without_classes(&self) -> Cost {
-        report::idle_of(&self.plain.regression, self.plain.regression.coefficients()[0])
+        report::idle_of(&self.qps)
     }
 
     fn requests(&self, rates: &[f64]) -> f64 {
@@ -386,7 +328,9 @@ impl CostFit {
 
     /// Samples before anything is predicted in earnest: fewer would tell the coefficients, not the workload.
     pub(super) fn samples_to_score(&self) -> u64 {
-        2 * (self.aligned.seen() + 1) + 8
+        let seen = |column: &usize| self.aligned.regression.mean(*column) > 0.0;
+        let classes = (1..=self.classes.len()).filter(seen).count() as u64;
+        2 * (classes + 1) + 8
     }
 
     /// What is known, how well, and what is not.

@@ -22,8 +22,9 @@ struct Mean {
 }
 
 impl CpuPerRequest {
-    /// `idle`: cores of a pod that does nothing.
-    pub(super) fn learn(&mut self, row: &Row, requests: f64, idle: f64, keep: f64, scores: bool) {
+    /// `idle`: cores of a pod that does nothing. The row has one class.
+    pub(super) fn learn(&mut self, row: &Row, idle: f64, keep: f64, scores: bool) {
+        let requests: f64 = row.rates.iter().sum();
         for (mean, half_life) in self.means.iter_mut().zip(HALF_LIVES) {
             if scores && mean.requests > 0.0 {
                 mean.errors.add(idle * row.pods + requests * mean.cpu / mean.requests, row.cpu, keep);

@@ -126,6 +126,8 @@ impl Spread {
 /// One coefficient, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Estimate {
+    /// Non-negative, drawn to the prior where the data say little.
+    pub(super) value: f64,
     /// What plain least squares say.
     pub(super) plain: f64,
     /// Standard error of `plain`.
@@ -198,20 +200,6 @@ impl Regression {
         self.mean.iter_mut().for_each(|mean| *mean *= keep);
     }
 
-    /// What a row counts of which so much is expected: the inverse of its expected spread, 1 for one like the mean row.
-    fn weight(&self, expected: f64) -> f64 {
-        let mean = self.mean(self.prior.len()).max(f64::MIN_POSITIVE);
-        (expected.max(LEAST_SPREAD * mean) / mean).powf(-self.spread.power() / 2.0)
-    }
-
-    /// Variance of a prediction that comes of not knowing the coefficients, relative to that of the noise: large where x is unlike what was
-    /// seen.
-    pub(super) fn leverage(&self, x: &[f64]) -> f64 {
-        let weight = self.weight(self.predict(x));
-        let weighted: Vec<f64> = x.iter().map(|x| weight * x).collect();
-        System::of(&self.whitened()).map_or(f64::INFINITY, |system| system.variance(&weighted))
-    }
-
     /// Learns a row, after forgetting all but the share `keep` of what it knew.
     pub(super) fn learn(&mut self, x: &[f64], y: f64, keep: f64) {
         let k = x.len();
@@ -221,7 +209,8 @@ impl Regression {
 
         let expected = if self.pairs > 0.0 { self.predict(x) } else { y };
         let least = LEAST_SPREAD * self.mean(k).max(f64::MIN_POSITIVE);
-        let weight = self.weight(expected);
+        let weight =
+            (expected.max(least) / self.mean(k).max(f64::MIN_POSITIVE)).powf(-self.spread.power() / 2.0);
         let row: Vec<f64> = x.iter().chain([&y]).map(|value| value * weight).collect();
         if let Some(before) = self.last.take() {
             self.learn_pair(&row, &before, expected.max(least), weight);
@@ -360,6 +349,7 @@ impl Regression {
         let variance = self.scores.between(&along, &along) * self.pairs_squared / self.scored;
         let quantile = StudentsT::new(0.0, 1.0, free).ok()?.inverse_cdf(0.975);
         Some(Estimate {
+            value: self.coefficients[column],
             plain: self.plain[column],
             standard_error: variance.max(0.0).sqrt(),
             quantile,

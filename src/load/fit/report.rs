@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::regression::{Estimate, Regression};
+use super::regression::Estimate;
 use super::score::Score;
-use super::{ByClass, CostFit};
+use super::{Candidate, CostFit};
 
 /// Column of the pods in a regression.
 const PODS: usize = 0;
@@ -119,10 +119,10 @@ impl FitReport {
         let best = fit.best();
         let view = View { fit, best };
         let costs = fit.costs();
-        let cost = |(class, value): (usize, f64)| Cost { value, interval: view.class(class, value) };
-        let classes: Vec<Cost> = costs.into_iter().enumerate().map(cost).collect();
-        let idle = idle_of(&best.regression, fit.idle());
-        let rivals = fit.plain.errors.mean_squared().min(fit.cpu_per_request.mean_squared());
+        let classes: Vec<Cost> =
+            (0..costs.len()).map(|class| Cost { value: costs[class], interval: view.class(class) }).collect();
+        let idle = idle_of(best);
+        let rivals = fit.qps.errors.mean_squared().min(fit.cpu_per_request.mean_squared());
         Self {
             samples: fit.samples,
             ambiguities: view.ambiguities(&idle, &classes),
@@ -131,7 +131,7 @@ impl FitReport {
             mean_cost: fit.mean_cost(),
             scores: Scores {
                 metricsqps: best.errors.score(),
-                qps: fit.plain.errors.score(),
+                qps: fit.qps.errors.score(),
                 cpu_per_request: fit.cpu_per_request.score(),
             },
             beats_rivals: best.errors.mean_squared() < rivals,
@@ -147,7 +147,7 @@ impl FitReport {
 
 struct View<'a> {
     fit: &'a CostFit,
-    best: &'a ByClass,
+    best: &'a Candidate,
 }
 
 impl View<'_> {
@@ -165,13 +165,12 @@ impl View<'_> {
         if typical > 0.0 { self.fit.classes[class].typical * self.cpu() / typical } else { 0.0 }
     }
 
-    /// The interval of a class's cost, whose best guess is `value`.
-    fn class(&self, class: usize, value: f64) -> Option<(f64, f64)> {
+    fn class(&self, class: usize) -> Option<(f64, f64)> {
         let estimate = self.best.regression.estimate(class + 1).filter(|_| self.rate(class) > 0.0)?;
         let half = half(&estimate);
         let is_vague = half * self.rate(class) > VAGUE_PART * self.cpu()
-            || half > VAGUE_COST * self.thought(class).max(value);
-        (estimate.inflation < COLLINEAR && !is_vague).then(|| interval(&estimate, value))
+            || half > VAGUE_COST * self.thought(class).max(estimate.value);
+        (estimate.inflation < COLLINEAR && !is_vague).then(|| interval(&estimate))
     }
 
     fn ambiguities(&self, idle: &Cost, classes: &[Cost]) -> Vec<Ambiguity> {
@@ -193,15 +192,16 @@ impl View<'_> {
     }
 }
 
-/// What a pod costs that does nothing, if the best guess is `value`.
-pub(super) fn idle_of(regression: &Regression, value: f64) -> Cost {
+/// What a pod costs that does nothing.
+pub(super) fn idle_of(candidate: &Candidate) -> Cost {
+    let regression = &candidate.regression;
+    let value = regression.coefficients()[PODS];
     let cpu = regression.mean(regression.coefficients().len());
     let known = |estimate: &Estimate| {
         let is_vague = half(estimate) * regression.mean(PODS) > VAGUE_IDLE * cpu;
         estimate.inflation < COLLINEAR && !is_vague
     };
-    let estimate = regression.estimate(PODS).filter(known);
-    Cost { value, interval: estimate.map(|estimate| interval(&estimate, value)) }
+    Cost { value, interval: regression.estimate(PODS).filter(known).map(|estimate| interval(&estimate)) }
 }
 
 fn half(estimate: &Estimate) -> f64 {
@@ -210,8 +210,8 @@ fn half(estimate: &Estimate) -> f64 {
 
 /// Around what plain least squares say, since only that is without bias; costs are not negative, and the best guess is
 /// always within.
-fn interval(estimate: &Estimate, value: f64) -> (f64, f64) {
+fn interval(estimate: &Estimate) -> (f64, f64) {
     let half = half(estimate);
     let (low, high) = ((estimate.plain - half).max(0.0), (estimate.plain + half).max(0.0));
-    (low.min(value), high.max(value))
+    (low.min(estimate.value), high.max(estimate.value))
 }

@@ -172,37 +172,6 @@ fn one_cost_for_all_requests_predicts_hardly_worse_than_the_mean() {
     }
 }
 
-/// In busy moments requests wait for one another: some are counted one class up, and cost what they did.
-#[test]
-fn where_longer_requests_have_waited_classes_seldom_predict_worse_than_the_number_of_requests() {
-    const PODS: f64 = 5.0;
-    const RUNS: u64 = 200;
-    let mut worse = 0;
-    for seed in 0..RUNS {
-        let mut fit = CostFit::new(WORLD.classes(), FitSettings::default());
-        for mut sample in (World { mix: 0.1, samples: 120, ..WORLD }).play(seed) {
-            sample.cpu += WORLD.idle * (PODS - sample.pods);
-            sample.pods = PODS;
-            if sample.cpu > 0.9 * PODS {
-                // Nothing is learned from pods so busy.
-                fit.interrupt();
-                continue;
-            }
-            let waiting = (sample.cpu / PODS - 0.6).max(0.0);
-            for class in (0..WORLD.costs.len() - 1).rev() {
-                let moved = waiting * sample.rates[class];
-                sample.rates[class] -= moved;
-                sample.rates[class + 1] += moved;
-            }
-            fit.observe(&sample);
-        }
-        let scores = fit.report().scores;
-        let [by_class, plain] = [scores.metricsqps, scores.qps].map(|score| score.unwrap().r2);
-        worse += u64::from(by_class < plain - 0.01);
-    }
-    assert!(worse <= RUNS / 20, "in {worse} of {RUNS}");
-}
-
 #[test]
 fn classes_that_come_together_are_named_and_the_others_are_known() {
     let mut fit = CostFit::new(WORLD.classes(), FitSettings::default());
