@@ -200,7 +200,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// So long each of the two is measured...
 const MEASURED: Duration = Duration::from_secs(60);
 
-/// ...after so long under the same load: what a request costs is a mean of the time before, and of that there is only the first requests' else.
+/// ...after so long under the same load: what a request costs is a mean over the time before, which would be that of the first requests alone.
 const SETTLES: Duration = Duration::from_secs(60);
 
 #[tokio::main]
