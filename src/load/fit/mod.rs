@@ -225,13 +225,16 @@ impl CostFit {
         let scores = self.samples >= self.samples_to_score();
         let row = Row { pods: sample.pods, rates: sample.rates.clone(), cpu: sample.cpu };
         let total = Row { rates: vec![self.requests(&row.rates)], ..row.clone() };
-        self.aligned.learn(&row, keep, scores);
         let idle = self.qps.regression.coefficients()[0];
         self.cpu_per_request.learn(&total, idle, keep, scores);
         self.qps.learn(&total, keep, scores);
+        let most = report::most_idle(&self.qps);
+        self.aligned.regression.limit(most);
+        self.aligned.learn(&row, keep, scores);
         if let Some((lag, candidate)) = &mut self.lagged
             && let Some(row) = lag.push(row)
         {
+            candidate.regression.limit(most);
             candidate.learn(&row, keep, scores);
         }
         self.last = Some(sample.at);
@@ -310,7 +313,7 @@ impl CostFit {
 
     /// What a pod costs that does nothing if the classes are not looked at, in cores.
     pub fn idle_without_classes(&self) -> Cost {
-        report::idle_of(&self.qps)
+        report::idle_of(&self.qps, self)
     }
 
     fn requests(&self, rates: &[f64]) -> f64 {

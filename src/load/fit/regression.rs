@@ -47,6 +47,8 @@ pub(super) struct Regression {
     prior: Prior,
     /// Column i's coefficient must not be less than that of column `after[i]`, if the data do not protest.
     after: Vec<Option<usize>>,
+    /// The first column's coefficient is not more than this.
+    most: Option<f64>,
     /// Σ z·zᵀ over pairs, z = (x, y) weighted: the later of each pair, the earlier, and later times earlier.
     later: Square,
     earlier: Square,
@@ -144,6 +146,7 @@ impl Regression {
         Self {
             prior,
             after,
+            most: None,
             later: Square::zero(k + 1),
             earlier: Square::zero(k + 1),
             across: Square::zero(k + 1),
@@ -179,6 +182,17 @@ impl Regression {
     /// The mean of column i, and of y after the last one.
     pub(super) fn mean(&self, column: usize) -> f64 {
         if self.seen > 0.0 { self.mean[column] / self.seen } else { 0.0 }
+    }
+
+    /// The first column's coefficient is not to be more than this from now on.
+    pub(super) fn limit(&mut self, most: Option<f64>) {
+        self.most = most;
+    }
+
+    /// How far one column is from being in proportion to another: the root mean square of what is left, as a share of its own.
+    pub(super) fn apart(&self, i: usize, j: usize) -> f64 {
+        let (both, own) = (self.later.at(i, j).powi(2), self.later.at(i, i) * self.later.at(j, j));
+        if own > 0.0 { (1.0 - both / own).max(0.0).sqrt() } else { 0.0 }
     }
 
     /// The next sample does not follow the last one.
@@ -299,7 +313,20 @@ impl Regression {
         let penalty = self.penalty(self.noise(whitened));
         let a = Square::from_fn(k, |i, j| whitened.at(i, j) + penalty.at(i, j));
         let b: Vec<f64> = (0..k).map(|i| whitened.at(i, k)).collect();
-        let free = solve_non_negative(&a, &b, &vec![None; k]);
+        let found = self.ordered(&a, &b, self.noise(whitened));
+        let Some(most) = self.most.filter(|most| found[0] > *most) else { return found };
+        // The first coefficient is what it is, and what it explains is not left for the others.
+        let is_first = |i: usize, j: usize| i == 0 || j == 0;
+        let own = |i: usize, j: usize| if i == j { 1.0 } else { 0.0 };
+        let fixed = Square::from_fn(k, |i, j| if is_first(i, j) { own(i, j) } else { a.at(i, j) });
+        let left = (0..k).map(|i| if i == 0 { most } else { b[i] - a.at(i, 0) * most }).collect::<Vec<_>>();
+        self.ordered(&fixed, &left, self.noise(whitened))
+    }
+
+    /// Non-negative coefficients in their order, if the data do not protest.
+    fn ordered(&self, a: &Square, b: &[f64], noise: f64) -> Vec<f64> {
+        let k = self.prior.len();
+        let free = solve_non_negative(a, b, &vec![None; k]);
         if self.after.iter().all(Option::is_none) {
             return free;
         }
@@ -307,10 +334,10 @@ impl Regression {
         if is_ordered {
             return free;
         }
-        let ordered = solve_non_negative(&a, &b, &self.after);
-        let loss = |x: &[f64]| a.between(x, x) - 2.0 * dot(x, &b);
+        let ordered = solve_non_negative(a, b, &self.after);
+        let loss = |x: &[f64]| a.between(x, x) - 2.0 * dot(x, b);
         // Each standard error that the order is violated by adds one to the square root.
-        let protest = (loss(&ordered) - loss(&free)) / self.noise(whitened);
+        let protest = (loss(&ordered) - loss(&free)) / noise;
         if protest > 9.0 { free } else { ordered }
     }
 
@@ -338,23 +365,33 @@ impl Regression {
 
     /// Column i's coefficient, as far as it is known; none while there are fewer samples than it takes.
     pub(super) fn estimate(&self, column: usize) -> Option<Estimate> {
-        let k = self.prior.len();
-        let free = self.samples() - k as f64;
-        if free < 2.0 || self.scored <= 0.0 {
-            return None;
-        }
         let whitened = self.whitened();
-        let system = System::of(&whitened)?;
-        let along = system.row_of_inverse(column);
-        let variance = self.scores.between(&along, &along) * self.pairs_squared / self.scored;
-        let quantile = StudentsT::new(0.0, 1.0, free).ok()?.inverse_cdf(0.975);
+        let along = self.along(column, &whitened)?;
+        let free = self.samples() - self.prior.len() as f64;
         Some(Estimate {
             value: self.coefficients[column],
             plain: self.plain[column],
-            standard_error: variance.max(0.0).sqrt(),
-            quantile,
+            standard_error: self.standard_error(&along),
+            quantile: StudentsT::new(0.0, 1.0, free).ok()?.inverse_cdf(0.975),
             inflation: along[column] * whitened.at(column, column),
         })
+    }
+
+    /// Two standard errors above what plain least squares say of column i's coefficient: the end of its interval, for less work.
+    pub(super) fn at_most(&self, column: usize) -> Option<f64> {
+        let along = self.along(column, &self.whitened())?;
+        Some((self.plain[column] + 2.0 * self.standard_error(&along)).max(0.0))
+    }
+
+    /// The column's row of the inverse of the normal equations.
+    fn along(&self, column: usize, whitened: &Square) -> Option<Vec<f64>> {
+        let is_enough = self.samples() - self.prior.len() as f64 >= 2.0 && self.scored > 0.0;
+        Some(System::of(whitened).filter(|_| is_enough)?.row_of_inverse(column))
+    }
+
+    fn standard_error(&self, along: &[f64]) -> f64 {
+        let variance = self.scores.between(along, along) * self.pairs_squared / self.scored;
+        variance.max(0.0).sqrt()
     }
 }
 

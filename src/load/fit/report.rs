@@ -8,8 +8,9 @@ use super::regression::Estimate;
 use super::score::Score;
 use super::{Candidate, CostFit};
 
-/// Column of the pods in a regression.
+/// Columns of the pods in any regression, and of the requests in that of their number.
 const PODS: usize = 0;
+const REQUESTS: usize = 1;
 
 /// A column whose variance is so many times what it would be alone goes along with others exactly.
 const COLLINEAR: f64 = 1e6;
@@ -19,6 +20,13 @@ const VAGUE_PART: f64 = 0.5;
 
 /// The same for the pods' idle CPU: capacity rests on it.
 const VAGUE_IDLE: f64 = 0.3;
+
+/// Share of a pod's CPU up to which an idle one's is believed whatever the number of requests says.
+const USUAL_IDLE: f64 = 0.1;
+
+/// How far the number of requests per pod must have moved, as root mean square of its mean: an autoscaler that acts beyond a tenth leaves
+/// 0.06. Within so little, requests that wait the longer the busier their pod is explain CPU as well as an idle cost does.
+const LEAST_MOVED: f64 = 0.1;
 
 /// Half an interval, in the cost itself or what was thought of it before, beyond which it says nothing.
 const VAGUE_COST: f64 = 4.0;
@@ -121,7 +129,7 @@ impl FitReport {
         let costs = fit.costs();
         let classes: Vec<Cost> =
             (0..costs.len()).map(|class| Cost { value: costs[class], interval: view.class(class) }).collect();
-        let idle = idle_of(best);
+        let idle = idle_of(best, fit);
         let rivals = fit.qps.errors.mean_squared().min(fit.cpu_per_request.mean_squared());
         Self {
             samples: fit.samples,
@@ -193,25 +201,38 @@ impl View<'_> {
 }
 
 /// What a pod costs that does nothing.
-pub(super) fn idle_of(candidate: &Candidate) -> Cost {
+pub(super) fn idle_of(candidate: &Candidate, fit: &CostFit) -> Cost {
     let regression = &candidate.regression;
     let value = regression.coefficients()[PODS];
     let cpu = regression.mean(regression.coefficients().len());
+    let has_moved = fit.qps.regression.apart(PODS, REQUESTS) >= LEAST_MOVED;
     let known = |estimate: &Estimate| {
-        let is_vague = half(estimate) * regression.mean(PODS) > VAGUE_IDLE * cpu;
-        estimate.inflation < COLLINEAR && !is_vague
+        let (low, high) = around(estimate);
+        let is_vague = (high - low) / 2.0 * regression.mean(PODS) > VAGUE_IDLE * cpu;
+        estimate.inflation < COLLINEAR && !is_vague && has_moved
     };
     Cost { value, interval: regression.estimate(PODS).filter(known).map(|estimate| interval(&estimate)) }
+}
+
+/// The most that an idle pod is thought to cost; none while little is known.
+pub(super) fn most_idle(qps: &Candidate) -> Option<f64> {
+    let regression = &qps.regression;
+    let usual = USUAL_IDLE * regression.mean(REQUESTS + 1) / regression.mean(PODS);
+    Some(regression.at_most(PODS)?.max(usual))
 }
 
 fn half(estimate: &Estimate) -> f64 {
     estimate.quantile * estimate.standard_error
 }
 
-/// Around what plain least squares say, since only that is without bias; costs are not negative, and the best guess is
-/// always within.
-fn interval(estimate: &Estimate) -> (f64, f64) {
+/// Around what plain least squares say, since only that is without bias, and the best guess is always within.
+fn around(estimate: &Estimate) -> (f64, f64) {
     let half = half(estimate);
-    let (low, high) = ((estimate.plain - half).max(0.0), (estimate.plain + half).max(0.0));
-    (low.min(estimate.value), high.max(estimate.value))
+    ((estimate.plain - half).min(estimate.value), (estimate.plain + half).max(estimate.value))
+}
+
+/// The same, of which costs can be: they are not negative.
+fn interval(estimate: &Estimate) -> (f64, f64) {
+    let (low, high) = around(estimate);
+    (low.max(0.0), high.max(0.0))
 }

@@ -217,6 +217,60 @@ fn an_autoscaler_that_keeps_the_load_per_pod_hides_what_an_idle_pod_costs() {
 }
 
 /// Requests of 20 s in windows of 15 s: most of their CPU is spent before they are counted.
+/// Requests of exponential costs, 10 ms of CPU on average, in pods of one core that share it among them and do nothing else: the busier a
+/// pod, the longer they last. Pods are busy to the share `load`, which wanders by the share `strays` of itself.
+fn waiting(load: f64, strays: f64, seed: u64) -> FitReport {
+    let edges = [0.005, 0.01, 0.02, 0.04, 0.08];
+    let classes = Classes::by_duration(Edges::new(edges.to_vec()).unwrap());
+    let mut fit = CostFit::new(FitClass::of(&classes), FitSettings::default());
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let mut wander = Wander::new(0.9, &mut rng);
+    let pods = 20.0;
+    for i in 1..=240 {
+        let requests = 100.0 * load * (strays * wander.next(&mut rng)).exp();
+        let used = 0.01 * requests * (0.02 * normal(&mut rng)).exp();
+        // Of windows that are as busy nothing is learned.
+        if used > 0.8 {
+            fit.interrupt();
+            continue;
+        }
+        let above = |edge: f64| (-edge * (1.0 - used) / 0.01).exp();
+        let bounds: Vec<f64> = [1.0].into_iter().chain(edges.map(above)).chain([0.0]).collect();
+        let mut by_chance =
+            |pair: &[f64]| pods * requests * (pair[0] - pair[1]) * (1.0 + 0.01 * normal(&mut rng));
+        let rates = bounds.windows(2).map(&mut by_chance).collect();
+        fit.observe(&FitSample {
+            at: Time::EPOCH + WINDOW * i,
+            window: WINDOW,
+            pods,
+            rates,
+            cpu: pods * used,
+        });
+    }
+    fit.report()
+}
+
+/// All that is there to know is the cost of a request, whatever classes the requests slide into.
+#[test]
+fn waiting_is_not_taken_for_what_an_idle_pod_costs() {
+    let (mut runs, mut published) = (0, 0);
+    for load in [0.1, 0.3, 0.5, 0.6] {
+        for strays in [0.03, 0.07, 0.15, 0.3] {
+            for report in (0..20).map(|seed| waiting(load, strays, seed)) {
+                let is_told = report.is_identifiable();
+                assert!(!is_told || report.idle.value < 0.15 * load, "{load} {strays}: {report:?}");
+                let is_kept = report.ambiguities.contains(&Ambiguity::LoadPerPod);
+                assert!(is_kept || strays > 0.1, "{load} {strays}: {report:?}");
+                if load >= 0.5 {
+                    runs += 1;
+                    published += u32::from(is_told && report.beats_rivals);
+                }
+            }
+        }
+    }
+    assert!(4 * published < runs, "{published} of {runs}");
+}
+
 #[test]
 fn cpu_that_was_spent_in_earlier_windows_is_found_there() {
     let world = World { noise: 0.02, mix_persistence: 0.0, samples: 800, ..WORLD };
