@@ -45,8 +45,12 @@ const PARTS_OF_DAY: usize = 48;
 const PARTS_OF_HOUR: usize = 60;
 /// Days after which an error's size counts half in that.
 const HALF_LIFE: f64 = 5.0;
-/// Minutes that "lately" goes back, from when errors became known.
+/// Minutes that "lately" goes back, from when errors became known, and steps that it does at least.
 const LATELY: f64 = 60.0;
+const LATELY_STEPS: f64 = 30.0;
+/// What an error counts whose truth was below the guess: bounds are upper ones, and after a spike guesses are far too high without the
+/// next one being any nearer.
+const BELOW: f64 = 0.3;
 /// Independent rows that "errors come as they come" is worth: a few hours of them say nothing yet of when errors are large.
 const PRIOR: f64 = 30.0;
 /// Days that sizes by the clock are the mean of.
@@ -97,7 +101,7 @@ impl ErrorSize {
         Self {
             fit: Regression::new(SIGNS, HALF_LIFE * day, ridge),
             mean: Ewma::new(day),
-            lately: Ewma::new(LATELY / step_minutes),
+            lately: Ewma::new((LATELY / step_minutes).max(LATELY_STEPS)),
             by_day: Parts::new(PARTS_OF_DAY, DAYS * in_a_part),
             by_hour: Parts::new(PARTS_OF_HOUR, HOURS),
         }
@@ -143,10 +147,11 @@ impl ErrorSize {
 
     /// Learns the error of a guess that was made at `minutes`.
     pub(super) fn learn(&mut self, error: f64, told: &Size, minutes: f64) {
+        let counts = if error > 0.0 { 1.0 } else { BELOW };
         let error = error.abs();
         let mean = self.mean.get();
         if mean > 0.0 {
-            self.fit.learn(&told.signs, (error / mean).max(LEAST).ln(), 1.0);
+            self.fit.learn(&told.signs, (error / mean).max(LEAST).ln(), counts);
         }
         self.mean.push(error);
         self.lately.push(error);

@@ -4,7 +4,7 @@ use super::calibration::{Calibration, Size};
 use super::conformal::Adaptive;
 use super::experts::{Expert, Grid, Known, Linear, Now, Stack, found, season_of, simple};
 use super::local_time::Zone;
-use super::mixture::{Mixture, pinball};
+use super::mixture::{Mixture, Outcome};
 use super::recent::Recent;
 use super::waiting::Waiting;
 use super::window::Peak;
@@ -66,6 +66,8 @@ struct Said {
     guesses: Vec<Option<(f64, Size)>>,
     /// By quantile, then expert; NaN where an expert had none.
     by_expert: Vec<f32>,
+    /// By quantile, before any insurance.
+    mixed: Vec<f32>,
     bounds: Option<Bounds>,
 }
 
@@ -206,7 +208,8 @@ impl Engine {
     pub(super) fn bytes(&self) -> usize {
         let experts: usize = self.simple.iter().map(|expert| expert.bytes()).sum();
         let calibrations: usize = self.calibrations.iter().map(Calibration::bytes).sum();
-        let said = self.calibrations.len() * (size_of::<Option<(f64, Size)>>() + 4 * self.quantiles.len());
+        let said = self.calibrations.len() * (size_of::<Option<(f64, Size)>>() + 4 * self.quantiles.len())
+            + 4 * self.quantiles.len();
         self.recent.bytes()
             + experts
             + self.linear.bytes()
@@ -240,17 +243,16 @@ impl Engine {
         self.simple.iter_mut().for_each(|expert| expert.learn(known));
         self.linear.learn(known);
         self.stack.learn(known);
-        let Some(Said { guesses, by_expert, bounds }) = self.waiting.take(known.origin) else { return };
+        let Some(Said { guesses, by_expert, mixed, bounds }) = self.waiting.take(known.origin) else {
+            return;
+        };
         // Who expected more than what is at least there may be right: nothing is learned.
         let tells = |said: f64| !(known.is_floor && said >= known.peak);
-        for (which, (tau, bounds)) in
-            self.quantiles.iter().zip(by_expert.chunks(self.calibrations.len())).enumerate()
-        {
-            let losses = bounds.iter().map(|bound| {
-                let bound = f64::from(*bound);
-                if tells(bound) { pinball(*tau, bound, known.peak) } else { f64::NAN }
-            });
-            self.mixture.learn(which, losses);
+        let judged = |said: &f32| if tells(f64::from(*said)) { f64::from(*said) } else { f64::NAN };
+        let by_quantile = by_expert.chunks(self.calibrations.len()).zip(&mixed);
+        for (which, (tau, (bounds, mixed))) in self.quantiles.iter().zip(by_quantile).enumerate() {
+            let outcome = Outcome { tau: *tau, truth: known.peak };
+            self.mixture.learn(which, outcome, bounds.iter().map(judged), judged(mixed));
         }
         for (adaptive, bound) in self.adaptive.iter_mut().zip(bounds.iter().flat_map(|b| &b.at)) {
             if tells(*bound) {
@@ -326,7 +328,8 @@ impl Engine {
             at.iter_mut().for_each(|bound| *bound = bound.min(largest));
             Bounds { at, yardstick }
         });
-        self.waiting.push(step, Said { guesses, by_expert, bounds: self.bounds.clone() });
+        let mixed = mixed.iter().map(|bound| *bound as f32).collect();
+        self.waiting.push(step, Said { guesses, by_expert, mixed, bounds: self.bounds.clone() });
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) struct Recent {
     levels: Vec<Ewma>,
     peaks: Vec<Peak>,
     troughs: Vec<Peak>,
-    /// Mean absolute change from step to step over half an hour, and over a day.
+    /// Mean absolute change from step to step over half an hour (and thirty steps at least: a mean of fewer is mostly chance), and over a day.
     restless: [Ewma; 2],
     /// Mean of a week: what "much" and "little" mean for this workload.
     usual: Ewma,
@@ -80,7 +80,7 @@ impl Recent {
             levels: LEVELS.map(ewma).to_vec(),
             peaks: in_steps(&PEAKS).into_iter().map(Peak::new).collect(),
             troughs: in_steps(&TROUGHS).into_iter().map(Peak::new).collect(),
-            restless: [ewma(30.0), ewma(1440.0)],
+            restless: [Ewma::new((30.0 / step_minutes).max(30.0)), ewma(1440.0)],
             usual: ewma(7.0 * 1440.0),
             gap: 0,
         }
