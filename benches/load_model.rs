@@ -43,6 +43,7 @@ fn fit_sample(i: usize) -> FitSample {
         pods,
         cpu: cpu(&rates, pods) * (0.98 + 0.04 * wobble(i, 77)),
         rates,
+        requests: None,
     }
 }
 

@@ -58,7 +58,7 @@ fn five_capped_days_do_not_become_the_forecast_if_they_are_marked() {
         let unmarked = lives(promise(), &capped(&steps, 5, false));
         for minute in [OPENS - 4, OPENS - 1] {
             let before = bound(&marked, 4, minute);
-            assert!(before > BUSY);
+            assert!(before > BUSY, "{before} {minute}");
             let after = bound(&marked, 10, minute);
             assert!(after >= 0.9 * before, "{after}, and {before} before");
         }

@@ -239,7 +239,7 @@ impl<W: Write> SampleWriter<W> {
         let is_first = self.classes.is_none();
         let classes = self.classes.get_or_insert_with(|| Classes::by_duration(Edges::of(first)));
         // CPU that is told later belongs to requests of before, and is told once.
-        let Some(FitSample { at, window, pods, rates, cpu }) = FitSample::of(sample, classes) else {
+        let Some(FitSample { at, window, pods, rates, cpu, .. }) = FitSample::of(sample, classes) else {
             self.classes.take_if(|_| is_first);
             return Row::Lacks;
         };

@@ -196,6 +196,8 @@ impl Engine {
         });
         if let Some(place) = self.simple.last_mut() {
             *place = found(season);
+            // The yardstick is before all of them.
+            self.mixture.restart(self.simple.len());
         }
     }
 
@@ -248,11 +250,11 @@ impl Engine {
         };
         // Who expected more than what is at least there may be right: nothing is learned.
         let tells = |said: f64| !(known.is_floor && said >= known.peak);
-        let judged = |said: &f32| if tells(f64::from(*said)) { f64::from(*said) } else { f64::NAN };
         let by_quantile = by_expert.chunks(self.calibrations.len()).zip(&mixed);
         for (which, (tau, (bounds, mixed))) in self.quantiles.iter().zip(by_quantile).enumerate() {
             let outcome = Outcome { tau: *tau, truth: known.peak };
-            self.mixture.learn(which, outcome, bounds.iter().map(judged), judged(mixed));
+            let bounds = bounds.iter().map(|bound| f64::from(*bound));
+            self.mixture.learn(which, outcome, bounds, f64::from(*mixed), tells);
         }
         for (adaptive, bound) in self.adaptive.iter_mut().zip(bounds.iter().flat_map(|b| &b.at)) {
             if tells(*bound) {

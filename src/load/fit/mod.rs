@@ -13,6 +13,7 @@
 //! Memory is a few matrices of the number of classes squared, whatever the length of the history.
 
 mod lag;
+mod movement;
 mod ratio;
 mod regression;
 mod report;
@@ -26,6 +27,7 @@ use super::sample::Sample;
 use crate::units::{Span, Time};
 
 use lag::{Lag, Row};
+use movement::Movement;
 use ratio::CpuPerRequest;
 use regression::{Prior, Regression};
 pub(super) use score::Errors;
@@ -94,8 +96,10 @@ pub struct FitSample {
     pub window: Span,
     /// How many pods.
     pub pods: f64,
-    /// Requests per second, class by class.
+    /// Requests per second, class by class; or what else is counted.
     pub rates: Vec<f64>,
+    /// Requests per second, where `rates` count something else.
+    pub requests: Option<f64>,
     /// Cores used.
     pub cpu: f64,
 }
@@ -109,6 +113,7 @@ impl FitSample {
             window: Span::ZERO,
             pods: 0.0,
             rates: vec![0.0; classes.columns()],
+            requests: None,
             cpu: 0.0,
         };
         let (at, _) = sample.evidence()?;
@@ -136,6 +141,8 @@ pub struct CostFit {
     lagged: Option<(Lag, Candidate)>,
     qps: Candidate,
     cpu_per_request: CpuPerRequest,
+    #[serde(default)]
+    per_pod: Movement,
     last: Option<Time>,
     samples: u64,
 }
@@ -173,6 +180,7 @@ impl CostFit {
             lagged: None,
             qps: Candidate::new(vec![None, Some(1.0)], vec![None, None]),
             cpu_per_request: CpuPerRequest::default(),
+            per_pod: Movement::default(),
             classes,
             settings,
             last: None,
@@ -206,6 +214,7 @@ impl CostFit {
         let window = sample.window.as_secs_f64();
         let is_sound = sample.rates.len() == self.classes.len()
             && sample.rates.iter().all(|rate| sane(*rate))
+            && sample.requests.is_none_or(sane)
             && sane(sample.cpu)
             && sane(sample.pods)
             && sample.pods > 0.0
@@ -224,7 +233,9 @@ impl CostFit {
         let keep = 0.5f64.powf(apart / self.settings.half_life.as_secs_f64());
         let scores = self.samples >= self.samples_to_score();
         let row = Row { pods: sample.pods, rates: sample.rates.clone(), cpu: sample.cpu };
-        let total = Row { rates: vec![self.requests(&row.rates)], ..row.clone() };
+        let requests = sample.requests.unwrap_or_else(|| self.requests(&row.rates));
+        self.per_pod.learn(requests / sample.pods, keep);
+        let total = Row { rates: vec![requests], ..row.clone() };
         let idle = self.qps.regression.coefficients()[0];
         self.cpu_per_request.learn(&total, idle, keep, scores);
         self.qps.learn(&total, keep, scores);
@@ -234,6 +245,7 @@ impl CostFit {
         if let Some((lag, candidate)) = &mut self.lagged
             && let Some(row) = lag.push(row)
         {
+            // Its row is of some windows ago, and this limit knows them: one number that comes of hundreds.
             candidate.regression.limit(most);
             candidate.learn(&row, keep, scores);
         }
@@ -251,9 +263,12 @@ impl CostFit {
         self.restart_scores();
     }
 
-    /// CPU per request over all that was learned from, idle pods' included, in core-seconds; none before there was a request.
+    /// CPU per request, or what else the rates count, over all that was learned from, idle pods' included, in core-seconds; none before there was
+    /// one.
     pub fn cpu_per_request(&self) -> Option<f64> {
-        let (requests, cpu) = (self.qps.regression.mean(1), self.qps.regression.mean(2));
+        let regression = &self.aligned.regression;
+        let means: Vec<f64> = (1..=self.classes.len()).map(|column| regression.mean(column)).collect();
+        let (requests, cpu) = (self.requests(&means), regression.mean(self.classes.len() + 1));
         (requests > 0.0 && cpu > 0.0).then(|| cpu / requests)
     }
 

@@ -189,12 +189,6 @@ impl Regression {
         self.most = most;
     }
 
-    /// How far one column is from being in proportion to another: the root mean square of what is left, as a share of its own.
-    pub(super) fn apart(&self, i: usize, j: usize) -> f64 {
-        let (both, own) = (self.later.at(i, j).powi(2), self.later.at(i, i) * self.later.at(j, j));
-        if own > 0.0 { (1.0 - both / own).max(0.0).sqrt() } else { 0.0 }
-    }
-
     /// The next sample does not follow the last one.
     pub(super) fn interrupt(&mut self) {
         self.last = None;
@@ -377,7 +371,7 @@ impl Regression {
         })
     }
 
-    /// Two standard errors above what plain least squares say of column i's coefficient: the end of its interval, for less work.
+    /// Two standard errors above what plain least squares say of column i's coefficient: about the end of its interval, for less work.
     pub(super) fn at_most(&self, column: usize) -> Option<f64> {
         let along = self.along(column, &self.whitened())?;
         Some((self.plain[column] + 2.0 * self.standard_error(&along)).max(0.0))

@@ -8,9 +8,9 @@ use super::regression::Estimate;
 use super::score::Score;
 use super::{Candidate, CostFit};
 
-/// Columns of the pods in any regression, and of the requests in that of their number.
+/// Columns of the pods in any regression, and of CPU in that of the number of requests.
 const PODS: usize = 0;
-const REQUESTS: usize = 1;
+const CPU_AFTER_REQUESTS: usize = 2;
 
 /// A column whose variance is so many times what it would be alone goes along with others exactly.
 const COLLINEAR: f64 = 1e6;
@@ -21,12 +21,13 @@ const VAGUE_PART: f64 = 0.5;
 /// The same for the pods' idle CPU: capacity rests on it.
 const VAGUE_IDLE: f64 = 0.3;
 
-/// Share of a pod's CPU up to which an idle one's is believed whatever the number of requests says.
+/// Share of what a pod uses on average up to which an idle one's CPU is believed whatever the number of requests says.
 const USUAL_IDLE: f64 = 0.1;
 
-/// How far the number of requests per pod must have moved, as root mean square of its mean: an autoscaler that acts beyond a tenth leaves
-/// 0.06. Within so little, requests that wait the longer the busier their pod is explain CPU as well as an idle cost does.
-const LEAST_MOVED: f64 = 0.1;
+/// How far the number of requests per pod must have moved, from the least to the most as a share of its mean. An autoscaler that acts beyond
+/// a tenth leaves a quarter. Within so little, requests that wait the longer the busier their pod is explain CPU as well as an idle
+/// cost does.
+const LEAST_MOVED: f64 = 1.0 / 3.0;
 
 /// Half an interval, in the cost itself or what was thought of it before, beyond which it says nothing.
 const VAGUE_COST: f64 = 4.0;
@@ -76,6 +77,8 @@ pub enum Ambiguity {
     },
     /// The load per pod hardly changes.
     LoadPerPod,
+    /// Classes make an idle pod far dearer than the number of requests does: requests wait for one another.
+    Waiting,
 }
 
 impl fmt::Display for Ambiguity {
@@ -94,7 +97,11 @@ impl fmt::Display for Ambiguity {
             }
             Self::LoadPerPod => f.write_str(
                 "the load per pod moves too little to tell an idle pod's CPU from its requests': keep the number of pods \
-                 fixed for a day, or run a load test",
+                 fixed for a day, or run a load test at twice the load",
+            ),
+            Self::Waiting => f.write_str(
+                "going by durations an idle pod uses far more CPU than going by the number of requests, so requests wait as \
+                 much as they work: give pods more cores or a lower target, or requests a class by what they ask for (a label)",
             ),
         }
     }
@@ -181,6 +188,14 @@ impl View<'_> {
         (estimate.inflation < COLLINEAR && !is_vague).then(|| interval(&estimate))
     }
 
+    /// Whether an idle pod's cost, by classes alone, is far above what it is believed to be.
+    fn is_waiting(&self) -> bool {
+        let regression = &self.best.regression;
+        let above = |estimate: Estimate| estimate.plain - half(&estimate) - estimate.value;
+        let above = regression.estimate(PODS).map_or(0.0, above);
+        above * regression.mean(PODS) > VAGUE_IDLE * self.cpu()
+    }
+
     fn ambiguities(&self, idle: &Cost, classes: &[Cost]) -> Vec<Ambiguity> {
         let need = self.fit.samples_to_score();
         if self.fit.samples < need {
@@ -196,7 +211,8 @@ impl View<'_> {
         let mix: Vec<usize> = classes.iter().enumerate().filter(unknown).map(|(class, _)| class).collect();
         let mix = (!mix.is_empty()).then_some(Ambiguity::Mix { classes: mix });
         let load_per_pod = idle.interval.is_none().then_some(Ambiguity::LoadPerPod);
-        mix.into_iter().chain(load_per_pod).collect()
+        let waiting = self.is_waiting().then_some(Ambiguity::Waiting);
+        mix.into_iter().chain(load_per_pod).chain(waiting).collect()
     }
 }
 
@@ -205,10 +221,9 @@ pub(super) fn idle_of(candidate: &Candidate, fit: &CostFit) -> Cost {
     let regression = &candidate.regression;
     let value = regression.coefficients()[PODS];
     let cpu = regression.mean(regression.coefficients().len());
-    let has_moved = fit.qps.regression.apart(PODS, REQUESTS) >= LEAST_MOVED;
+    let has_moved = fit.per_pod.share().is_none_or(|share| share >= LEAST_MOVED);
     let known = |estimate: &Estimate| {
-        let (low, high) = around(estimate);
-        let is_vague = (high - low) / 2.0 * regression.mean(PODS) > VAGUE_IDLE * cpu;
+        let is_vague = half(estimate) * regression.mean(PODS) > VAGUE_IDLE * cpu;
         estimate.inflation < COLLINEAR && !is_vague && has_moved
     };
     Cost { value, interval: regression.estimate(PODS).filter(known).map(|estimate| interval(&estimate)) }
@@ -217,7 +232,7 @@ pub(super) fn idle_of(candidate: &Candidate, fit: &CostFit) -> Cost {
 /// The most that an idle pod is thought to cost; none while little is known.
 pub(super) fn most_idle(qps: &Candidate) -> Option<f64> {
     let regression = &qps.regression;
-    let usual = USUAL_IDLE * regression.mean(REQUESTS + 1) / regression.mean(PODS);
+    let usual = USUAL_IDLE * regression.mean(CPU_AFTER_REQUESTS) / regression.mean(PODS);
     Some(regression.at_most(PODS)?.max(usual))
 }
 

@@ -162,7 +162,8 @@ impl LoadModel {
             // The one class of this fit is MetricsQPS itself.
             learner.learn(&load, is_busy, |_| {
                 let of_pods = FitSample::of(sample, weights.classes())?;
-                Some(FitSample { rates: vec![weights.weigh(&of_pods.rates)], ..of_pods })
+                let requests = Some(weights.requests(&of_pods.rates));
+                Some(FitSample { rates: vec![weights.weigh(&of_pods.rates)], requests, ..of_pods })
             });
         }
         let is_busy = is_busy || !load.congestion.is_empty();
