@@ -240,14 +240,10 @@ fn half(estimate: &Estimate) -> f64 {
     estimate.quantile * estimate.standard_error
 }
 
-/// Around what plain least squares say, since only that is without bias, and the best guess is always within.
-fn around(estimate: &Estimate) -> (f64, f64) {
-    let half = half(estimate);
-    ((estimate.plain - half).min(estimate.value), (estimate.plain + half).max(estimate.value))
-}
-
-/// The same, of which costs can be: they are not negative.
+/// Around what plain least squares say, since only that is without bias; costs are not negative, and the best guess is
+/// always within.
 fn interval(estimate: &Estimate) -> (f64, f64) {
-    let (low, high) = around(estimate);
-    (low.max(0.0), high.max(0.0))
+    let half = half(estimate);
+    let (low, high) = ((estimate.plain - half).max(0.0), (estimate.plain + half).max(0.0));
+    (low.min(estimate.value), high.max(estimate.value))
 }
