@@ -4,10 +4,11 @@
 //! worse than the best counts e⁻¹. That follows quickly who is best, and with few misses follows chance.
 //!
 //! By gains it is max(R, 0) / (Σ g² + G), where g is what a step towards the expert's bound would have taken from the mixture's own loss
-//! (the loss' slope times the way), R = Σ g, and G is two hours of the largest mean g² of any, so that a first small gain weighs little: polynomial weights with a rate for each expert, on gradients (Gaillard, Stoltz and van
-//! Erven 2014). Here two that are wrong in opposite directions count together, and it takes days: gains earn their half over two weeks.
+//! (the loss' slope times the way), R = Σ g, and G is two hours of the largest mean g² of any, so that a first small gain weighs little:
+//! polynomial weights with a rate for each expert, on gradients (Gaillard, Stoltz and van Erven 2014). Here two that are wrong in opposite
+//! directions count together, and it takes days: gains earn their half over two weeks.
 //!
-//! Either alone loses more than both on the validation parts of real traces. A small share is given to all alike, so that none is ever lost
+//! On the validation parts of real traces losses alone lose more than both nearly everywhere, and gains alone on the shortest. A small share is given to all alike, so that none is ever lost
 //! (Herbster and Warmuth's fixed share, 1998). Losses come when the horizon has passed, so weights lag by it.
 
 use std::cmp::Ordering;
