@@ -8,8 +8,9 @@
 //! polynomial weights with a rate for each expert, on gradients (Gaillard, Stoltz and van Erven 2014). Here two that are wrong in opposite
 //! directions count together, and it takes days: gains earn their half over two weeks.
 //!
-//! On the validation parts of real traces losses alone lose more than both nearly everywhere, and gains alone on the shortest. A small share is given to all alike, so that none is ever lost
-//! (Herbster and Warmuth's fixed share, 1998). Losses come when the horizon has passed, so weights lag by it.
+//! On the validation parts of real traces losses alone lose more than both nearly everywhere, and gains alone on the shortest. A small
+//! share is given to all alike, so that none is ever lost (Herbster and Warmuth's fixed share, 1998). Losses come when the horizon has
+//! passed, so weights lag by it.
 
 use std::cmp::Ordering;
 
@@ -17,7 +18,7 @@ use std::cmp::Ordering;
 const EAGERNESS: f64 = 20.0;
 /// Share that all experts have alike.
 const UNIFORM: f64 = 0.02;
-/// Minutes after which a loss counts half, and a gain. Between 5 and 28 days for the latter losses differ by less than 1 %.
+/// Minutes after which a loss counts half, and a gain. Between 5 and 28 days for the latter losses differ by some 1 % at 0.95.
 const HALF_LIFE: f64 = 2160.0;
 const HALF_LIFE_OF_GAINS: f64 = 14_400.0;
 /// Minutes that a new expert is taken to have lost as much as the yardstick before, and to have had gains without a direction: it earns its weight.
