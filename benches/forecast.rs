@@ -7,6 +7,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use plimsoll::forecast::{Forecaster, Promise, Series, Settings, Step};
 use plimsoll::units::{Percent, Span};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 
 /// Minutes of 28 days.
 const HISTORY: i64 = 28 * 1440;
@@ -14,8 +16,7 @@ const HISTORY: i64 = 28 * 1440;
 /// A day's swell with noise, as three columns.
 fn rates(minute: i64) -> [f64; 3] {
     let day = (minute as f64 / 1440.0 * std::f64::consts::TAU).sin();
-    // A cheap generator, the same for every run.
-    let noise = ((minute as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / (1u64 << 24) as f64;
+    let noise: f64 = Pcg64Mcg::seed_from_u64(minute as u64).random();
     let load = 100.0 + 60.0 * day + 20.0 * noise;
     [load, 0.2 * load, 0.02 * load]
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use etcd::Etcd;
 use libtest_mimic::{Arguments, Failed, Trial};
-use mixed_load::{Kind, Mix, drive, plan, send};
+use mixed_load::{Kind, Mix, cost, drive, plan, send};
 use plimsoll::load::FitSettings;
 use plimsoll::units::{Span, Time};
 use plimsoll_adapter::adapter::{Adapter, Listen};
@@ -38,9 +38,14 @@ use plimsoll_sim::costs::{Costs, learn};
 use plimsoll_sim::samples::Samples;
 use prometheus::Prometheus;
 
-/// A window: ten times what the longest requests take. A request is counted where it ends, and its CPU where it was used: of one that takes a sixth of a
-/// window so much lies in the window before that a third of the CPU's variance cannot be told.
+/// A window: twenty times what the heaviest requests take when nobody else asks. A request is counted where it ends, and its CPU where it was used: of one
+/// that takes a sixth of a window so much lies in the window before that a third of the CPU's variance cannot be told.
 const INTERVAL: &str = "10s";
+
+/// CPU-seconds of the heaviest requests, and of those between them and the light ones. Queries are sized to that, so that a slower machine makes the same
+/// recording: with one size for all, what is a tenth of a window here and a core at most is a seventh there, and more than a core.
+const HEAVY: f64 = 0.5;
+const MEDIUM: f64 = 0.12;
 
 /// What the fit learns of; the last half scores it.
 const RECORDED: Duration = Duration::from_secs(840);
@@ -107,9 +112,11 @@ async fn work(prometheus: &PathBuf, etcd: &Path, mix: Mix) -> Vec<Learned> {
     let folder = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("PLIMSOLL_SAMPLES").map(PathBuf::from);
     let kept = kept.unwrap_or_else(|| folder.path().to_owned());
+    let asked = sized(address(&server), |sizes| queries(now, sizes)).await;
+    let ranged = sized(store.address(), ranges).await;
     let work = [
-        ("prometheus", address(&server), queries(now), "prometheus_http_request_duration_seconds"),
-        ("etcd", store.address(), ranges(), "grpc_server_handling_seconds"),
+        ("prometheus", address(&server), asked, "prometheus_http_request_duration_seconds"),
+        ("etcd", store.address(), ranged, "grpc_server_handling_seconds"),
     ];
     let recordings = work.into_iter().map(|(name, address, kinds, histogram)| {
         let out = kept.join(format!("{name}-{mix:?}.csv"));
@@ -124,6 +131,26 @@ async fn work(prometheus: &PathBuf, etcd: &Path, mix: Mix) -> Vec<Learned> {
         }
     });
     futures::future::join_all(recordings).await
+}
+
+/// Sizes of requests, as shares of the largest.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    medium: f64,
+    heavy: f64,
+}
+
+/// Light, medium and heavy requests that cost what they should on this machine, or less.
+async fn sized(address: SocketAddr, kinds: impl Fn(Sizes) -> [Kind; 3]) -> Vec<Kind> {
+    let [light, medium, heavy] = kinds(Sizes { medium: 1.0, heavy: 1.0 });
+    let [light, medium, heavy] = [
+        cost(address, &light, 500).await.unwrap(),
+        cost(address, &medium, 20).await.unwrap(),
+        cost(address, &heavy, 5).await.unwrap(),
+    ];
+    let sizes = Sizes { medium: (MEDIUM / medium).min(1.0), heavy: (HEAVY / heavy).min(1.0) };
+    println!("CPU-seconds: light {light:.4}, medium {medium:.3}, heavy {heavy:.3}: {sizes:?}");
+    kinds(sizes).into()
 }
 
 fn address(server: &Prometheus) -> SocketAddr {
@@ -179,16 +206,17 @@ fn past(now: i64) -> String {
 }
 
 /// Instant queries, and range queries of two weights.
-fn queries(now: i64) -> Vec<Kind> {
+fn queries(now: i64, sizes: Sizes) -> [Kind; 3] {
     let (start, end) = (now - 5400, now - 1800);
     let range = |window: &str, step: f64| {
         format!(
-            "/api/v1/query_range?start={start}&end={end}&step={step}&query=sum%20by%20(route)%20(quantile_over_time(0.9,%20shop_requests_total%5B{window}%5D))"
+            "/api/v1/query_range?start={start}&end={end}&step={step:.3}&query=sum%20by%20(route)%20(quantile_over_time(0.9,%20shop_requests_total%5B{window}%5D))"
         )
     };
     let instant = format!("/api/v1/query?time={end}&query=sum(rate(shop_requests_total%5B5m%5D))");
     // Each in a class of its own, and with a free one above it: in a busy moment it takes longer, and is no other request for that.
-    vec![Kind::get(&instant, 100.0), Kind::get(&range("30m", 6.0), 1.6), Kind::get(&range("1h", 3.0), 0.4)]
+    let [medium, heavy] = [range("30m", 6.0 / sizes.medium), range("1h", 3.0 / sizes.heavy)];
+    [Kind::get(&instant, 100.0), Kind::get(&medium, 1.6), Kind::get(&heavy, 0.4)]
 }
 
 /// How far MetricsQPS may be apart where the same load is on one server and on two, neither of which is congested.
@@ -208,8 +236,13 @@ async fn shared(prometheus: &PathBuf) -> Result<(), Failed> {
     let now = (Clock::system().now() - Time::EPOCH).as_millis() / 1000;
     let servers = [(); 2].map(|()| Prometheus::start_with_past(prometheus, &past(now)));
     let addresses = servers.each_ref().map(address);
-    let on_one = metricsqps(&addresses[..1], now).await?;
-    let on_two = metricsqps(&addresses, now).await?;
+    // Well below what one server does, where queries would wait for one another, and of two kinds of which none is near the edge: the one between takes
+    // now less and now more than 0.1 s.
+    let mut kinds = sized(addresses[0], |sizes| queries(now, sizes)).await;
+    kinds.remove(1);
+    kinds[1].most *= 2.0;
+    let on_one = metricsqps(&addresses[..1], &kinds).await?;
+    let on_two = metricsqps(&addresses, &kinds).await?;
     println!("on one {on_one:.1}, on two {on_two:.1}");
     if (on_two / on_one - 1.0).abs() > APART {
         return Err(format!("MetricsQPS {on_one:.2} on one server, {on_two:.2} on two").into());
@@ -218,7 +251,7 @@ async fn shared(prometheus: &PathBuf) -> Result<(), Failed> {
 }
 
 /// Mean MetricsQPS under the same requests, which go to each of the servers in turn.
-async fn metricsqps(addresses: &[SocketAddr], now: i64) -> Result<f64, Failed> {
+async fn metricsqps(addresses: &[SocketAddr], kinds: &[Kind]) -> Result<f64, Failed> {
     let loopback = (Ipv4Addr::LOCALHOST, 0).into();
     let mut adapter = Adapter::bind(Listen::locally(loopback, loopback), Clock::system()).await?;
     let pages: Vec<String> = addresses.iter().map(|address| format!("http://{address}/metrics")).collect();
@@ -252,17 +285,9 @@ spec: {{targets: {pages:?}}}
     let (stopper, stop) = stop::channel();
     let running = tokio::spawn(adapter.run(stop));
 
-    let kinds = || {
-        // Well below what one server does, where queries would wait for one another, and of two kinds of which none is near the edge: the one
-        // between takes now less and now more than 0.1 s.
-        let mut kinds = queries(now);
-        kinds.remove(1);
-        kinds[1].most *= 2.0;
-        kinds
-    };
     // What has never been asked has no series. This is not of the load, and is twice as much on two.
     for address in addresses {
-        for kind in kinds() {
+        for kind in kinds {
             send(*address, &kind.request).await?;
         }
     }
@@ -279,10 +304,10 @@ spec: {{targets: {pages:?}}}
     };
     tokio::time::timeout(PATIENCE, until_known(Clock::system().now(), 2)).await?;
     let begins = Clock::system().now() + Span::from_secs(SETTLES.as_secs() as i64);
-    let plan = plan(&kinds(), Mix::Constant, SETTLES + MEASURED, 7);
+    let plan = plan(kinds, Mix::Constant, SETTLES + MEASURED, 7);
     let shares = addresses.iter().enumerate().map(|(number, address)| {
         let every = plan.iter().skip(number).step_by(addresses.len()).copied().collect();
-        drive(*address, kinds(), every)
+        drive(*address, kinds.to_vec(), every)
     });
     futures::future::join_all(shares).await;
     // All of it is to be counted.
@@ -334,12 +359,13 @@ async fn fill(address: SocketAddr) {
 }
 
 /// One key, and the first by value of many and of all.
-fn ranges() -> Vec<Kind> {
+fn ranges(sizes: Sizes) -> [Kind; 3] {
     let kind = |body: &BTreeMap<&str, String>, most| {
         Kind::post("/v3/kv/range", &serde_json::to_string(body).unwrap(), most)
     };
     let one = BTreeMap::from([("key", base64("k000005"))]);
-    let first_of = |keys: u32| {
+    let first_of = |size: f64| {
+        let keys = (f64::from(KEYS) * size) as u32;
         let order = [
             ("sort_target", "VALUE".to_owned()),
             ("sort_order", "ASCEND".to_owned()),
@@ -350,5 +376,5 @@ fn ranges() -> Vec<Kind> {
     };
     // Each in a class of its own, and with a free one above it: on one core a read of one key waits for a slice of the scheduler's time, 10 ms, when
     // there is a scan.
-    vec![kind(&one, 150.0), kind(&first_of(KEYS / 4), 3.0), kind(&first_of(KEYS), 0.8)]
+    [kind(&one, 150.0), kind(&first_of(sizes.medium / 4.0), 3.0), kind(&first_of(sizes.heavy), 0.8)]
 }

@@ -24,9 +24,44 @@ pub(super) const SIGNS: usize = 6;
 /// An error's size and the signs that it was told from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
-    signs: [f64; SIGNS],
+    signs: [f32; SIGNS],
     /// In units of the level; positive.
     pub(super) size: f64,
+}
+
+/// The part of the day and of the hour that a guess is made in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct When {
+    of_day: usize,
+    of_hour: usize,
+}
+
+impl When {
+    /// At so many minutes since the epoch.
+    pub(super) fn at(minutes: f64) -> Self {
+        let part = |period: f64, parts: usize| {
+            // The rest first: it is exact, and a quotient is not.
+            let share = minutes.rem_euclid(period) / period;
+            ((share * parts as f64) as usize).min(parts - 1)
+        };
+        Self { of_day: part(1440.0, PARTS_OF_DAY), of_hour: part(60.0, PARTS_OF_HOUR) }
+    }
+}
+
+/// What the sizes of all experts' errors are told from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Present {
+    when: When,
+    usual: f64,
+    /// ln of the volatility in units of the usual level.
+    volatility: f64,
+}
+
+impl Present {
+    pub(super) fn new(recent: &Recent, when: When) -> Self {
+        let usual = recent.usual().max(f64::MIN_POSITIVE);
+        Self { when, usual, volatility: (recent.volatility() / usual).max(1e-6).ln() }
+    }
 }
 
 /// Learns how large an expert's errors are: ln |error| is linear in the signs, fitted by least squares. Errors that do not depend
@@ -107,20 +142,9 @@ impl ErrorSize {
         }
     }
 
-    fn parts(minutes: f64) -> (usize, usize) {
-        let part = |period: f64, parts: usize| {
-            // The rest first: it is exact, and a quotient is not.
-            let share = minutes.rem_euclid(period) / period;
-            ((share * parts as f64) as usize).min(parts - 1)
-        };
-        (part(1440.0, PARTS_OF_DAY), part(60.0, PARTS_OF_HOUR))
-    }
-
-    /// The size to expect of the error of `guess`, made at `minutes` since the epoch.
-    pub(super) fn expect(&self, guess: f64, recent: &Recent, minutes: f64) -> Size {
-        let usual = recent.usual().max(f64::MIN_POSITIVE);
+    /// The size to expect of the error of `guess`.
+    pub(super) fn expect(&self, guess: f64, Present { when, usual, volatility }: Present) -> Size {
         let mean = self.mean.get();
-        let (day, hour) = Self::parts(minutes);
         let unlike = |size: f64| {
             if size > 0.0 && mean > 0.0 {
                 (size / mean).clamp(MOST_UNLIKE.recip(), MOST_UNLIKE).ln()
@@ -131,9 +155,9 @@ impl ErrorSize {
         let signs = [
             1.0,
             (guess / usual).max(FLOOR).ln(),
-            (recent.volatility() / usual).max(1e-6).ln(),
-            unlike(self.by_day.get(day)),
-            unlike(self.by_hour.get(hour)),
+            volatility,
+            unlike(self.by_day.get(when.of_day)),
+            unlike(self.by_hour.get(when.of_hour)),
             unlike(self.lately.get()),
         ];
         let size = if mean > 0.0 {
@@ -142,22 +166,21 @@ impl ErrorSize {
         } else {
             usual
         };
-        Size { signs, size }
+        Size { signs: signs.map(|sign| sign as f32), size }
     }
 
-    /// Learns the error of a guess that was made at `minutes`.
-    pub(super) fn learn(&mut self, error: f64, told: &Size, minutes: f64) {
+    /// Learns the error of a guess that was made then.
+    pub(super) fn learn(&mut self, error: f64, told: &Size, when: When) {
         let counts = if error > 0.0 { 1.0 } else { BELOW };
         let error = error.abs();
         let mean = self.mean.get();
         if mean > 0.0 {
-            self.fit.learn(&told.signs, (error / mean).max(LEAST).ln(), counts);
+            self.fit.learn(&told.signs.map(f64::from), (error / mean).max(LEAST).ln(), counts);
         }
         self.mean.push(error);
         self.lately.push(error);
-        let (day, hour) = Self::parts(minutes);
-        self.by_day.push(day, error);
-        self.by_hour.push(hour, error);
+        self.by_day.push(when.of_day, error);
+        self.by_hour.push(when.of_hour, error);
     }
 }
 
@@ -188,9 +211,9 @@ impl Calibration {
         Self { size: None, scores: Scores::new(SCORES), fewest: FEWEST, largest: Peak::new(SCORES) }
     }
 
-    pub(super) fn expect(&self, guess: f64, recent: &Recent, minutes: f64) -> Size {
+    pub(super) fn expect(&self, guess: f64, present: Present) -> Size {
         match &self.size {
-            Some(size) => size.expect(guess, recent, minutes),
+            Some(size) => size.expect(guess, present),
             None => Size { signs: [0.0; SIGNS], size: 1.0 },
         }
     }
@@ -211,37 +234,49 @@ impl Calibration {
         size + self.scores.bytes()
     }
 
-    /// Learns how far `guess` was from `truth`.
-    pub(super) fn learn(&mut self, guess: f64, truth: f64, told: &Size, minutes: f64) {
+    /// Learns how far `guess`, made then, was from `truth`.
+    pub(super) fn learn(&mut self, guess: f64, truth: f64, told: &Size, when: When) {
         let error = truth - guess;
         self.scores.push(error / told.size);
         self.largest.push(error);
         if let Some(size) = &mut self.size {
-            size.learn(error, told, minutes);
+            size.learn(error, told, when);
         }
     }
 
-    /// How far above a guess a share `tau` of the truths is, with errors of that size; none with too few scores. Never farther than
-    /// the largest error of the same time: a surprise makes sizes grow, and scores of before, when they were small, are large.
-    pub(super) fn margin(&self, size: &Size, tau: f64) -> Option<f64> {
-        let margin = size.size * self.quantile(tau)?;
-        Some(margin.min(self.largest.get().max(0.0)))
-    }
-
-    /// The score that a share `tau` of the last ones did not exceed; none with too few.
-    fn quantile(&self, tau: f64) -> Option<f64> {
+    /// Margins for errors of that size; none with too few scores.
+    pub(super) fn margins(&self, size: &Size) -> Option<Margins<'_>> {
         let n = self.scores.len();
-        match &self.size {
-            None => (n >= FEWEST).then(|| self.scores.quantile(tau)).flatten(),
-            Some(_) if n < self.fewest => None,
+        let up = match &self.size {
+            _ if n < self.fewest => return None,
+            None => 0.0,
             // The fewer there are, the further up: with as few as there may be it is the largest, and with all of them the quantile
             // itself.
             Some(_) => {
                 let share = |n: usize| (n as f64).recip() - (SCORES as f64).recip();
-                let few = if self.fewest < SCORES { share(n) / share(self.fewest) } else { 1.0 };
-                self.scores.quantile(1.0 - (1.0 - tau) * (1.0 - few))
+                if self.fewest < SCORES { share(n) / share(self.fewest) } else { 1.0 }
             }
-        }
+        };
+        Some(Margins { scores: &self.scores, size: size.size, up, largest: self.largest.get().max(0.0) })
+    }
+}
+
+/// How far above a guess truths are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Margins<'a> {
+    scores: &'a Scores,
+    size: f64,
+    /// How much of the way up to the largest score is gone.
+    up: f64,
+    largest: f64,
+}
+
+impl Margins<'_> {
+    /// The one that a share `tau` of the truths is within; none without scores. Never more than the largest error of the same time: a
+    /// surprise makes sizes grow, and scores of before, when they were small, are large.
+    pub(super) fn at(&self, tau: f64) -> Option<f64> {
+        let score = self.scores.quantile(1.0 - (1.0 - tau) * (1.0 - self.up))?;
+        Some((self.size * score).min(self.largest))
     }
 }
 
@@ -267,15 +302,16 @@ mod tests {
         for minute in 0..5 * 1440 {
             let guess = 100.0 + 90.0 * (std::f64::consts::TAU * minute as f64 / 1440.0).sin();
             recent.push(Some(guess));
-            let told = calibration.expect(guess, &recent, minute as f64);
-            let bound = calibration.quantile(0.95).map(|score| guess + told.size * score);
+            let when = When::at(minute as f64);
+            let told = calibration.expect(guess, Present::new(&recent, when));
+            let bound = calibration.margins(&told).and_then(|margins| Some(guess + margins.at(0.95)?));
             let truth = guess + size(guess, minute) * random.random_range(-1.0..1.0);
             if let Some(bound) = bound.filter(|_| minute >= 3 * 1440) {
                 let (held, all) = &mut held[part(guess, minute)];
                 *held += if truth <= bound { 1.0 } else { 0.0 };
                 *all += 1.0;
             }
-            calibration.learn(guess, truth, &told, minute as f64);
+            calibration.learn(guess, truth, &told, when);
             if minute % 15 == 0 {
                 calibration.refit();
             }
@@ -320,10 +356,11 @@ mod tests {
         let recent = Recent::new(1.0);
         let mut learn = |from: usize, until: usize| {
             for i in from..until {
-                let told = Size { size: 1.0, ..calibration.expect(10.0, &recent, i as f64) };
-                calibration.learn(10.0, 10.0 + (i % 50) as f64, &told, i as f64);
+                let when = When::at(i as f64);
+                let told = Size { size: 1.0, ..calibration.expect(10.0, Present::new(&recent, when)) };
+                calibration.learn(10.0, 10.0 + (i % 50) as f64, &told, when);
             }
-            calibration.quantile(0.5)
+            calibration.margins(&Size { signs: [0.0; SIGNS], size: 1.0 })?.at(0.5)
         };
         assert_eq!(learn(0, FEWEST_SCALED - 1), None);
         assert_eq!(learn(FEWEST_SCALED - 1, FEWEST_SCALED), Some(49.0));

@@ -1,6 +1,6 @@
 //! One step after the other: what was guessed is scored, experts learn, and guess again.
 
-use super::calibration::{Calibration, Size};
+use super::calibration::{Calibration, Margins, Present, Size, When};
 use super::conformal::Adaptive;
 use super::experts::{Expert, Grid, Known, Linear, Now, Stack, found, season_of, simple};
 use super::local_time::Zone;
@@ -261,12 +261,12 @@ impl Engine {
                 adaptive.learn(known.peak > *bound);
             }
         }
-        let minutes = known.local_origin as f64 * self.grid.step_minutes;
+        let when = self.when(known.local_origin);
         for (calibration, guess) in self.calibrations.iter_mut().zip(&guesses) {
             if let Some((guess, size)) = guess
                 && tells(*guess)
             {
-                calibration.learn(*guess, known.peak, size, minutes);
+                calibration.learn(*guess, known.peak, size, when);
             }
         }
     }
@@ -289,15 +289,27 @@ impl Engine {
         guesses.extend(stacked);
     }
 
+    fn when(&self, local: i64) -> When {
+        When::at(local as f64 * self.grid.step_minutes)
+    }
+
     fn bound(&mut self, step: i64) {
-        let minutes = self.clock.local(step) as f64 * self.grid.step_minutes;
+        let present = Present::new(&self.recent, self.when(self.clock.local(step)));
         // The yardstick guesses as persistence does, which is the first.
         let all = self.guesses.first().into_iter().chain(&self.guesses);
         let guesses: Vec<Option<(f64, Size)>> = all
-            .zip(&mut self.calibrations)
+            .zip(&self.calibrations)
             .map(|(guess, calibration)| {
                 let guess = guess.filter(|guess| guess.is_finite())?;
-                Some((guess, calibration.expect(guess, &self.recent, minutes)))
+                Some((guess, calibration.expect(guess, present)))
+            })
+            .collect();
+        let said: Vec<Option<(f64, Margins<'_>)>> = guesses
+            .iter()
+            .zip(&self.calibrations)
+            .map(|(guess, calibration)| {
+                let (guess, size) = guess.as_ref()?;
+                Some((*guess, calibration.margins(size)?))
             })
             .collect();
         let count = self.quantiles.len();
@@ -305,10 +317,9 @@ impl Engine {
         let (mut mixed, mut yardstick) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (which, tau) in self.quantiles.iter().enumerate() {
             let (mut sum, mut of) = (0.0, 0.0);
-            let experts = guesses.iter().zip(&self.calibrations).zip(self.mixture.weights(which));
-            for ((guess, calibration), weight) in experts {
+            for (said, weight) in said.iter().zip(self.mixture.weights(which)) {
                 let bound =
-                    guess.and_then(|(guess, size)| Some((guess + calibration.margin(&size, *tau)?).max(0.0)));
+                    said.as_ref().and_then(|(guess, margins)| Some((guess + margins.at(*tau)?).max(0.0)));
                 by_expert.push(bound.map_or(f32::NAN, |bound| bound as f32));
                 if let Some(bound) = bound {
                     sum += weight * bound;

@@ -24,7 +24,9 @@ impl Ewma {
     /// Takes the value of one step.
     pub(super) fn push(&mut self, value: f64) {
         self.seen += 1.0;
-        self.value += (value - self.value) * self.rate.max(1.0 / self.seen);
+        // The larger of the two; a division only at the beginning, since there are a hundred of these a step.
+        let rate = if self.rate * self.seen < 1.0 { self.seen.recip() } else { self.rate };
+        self.value += (value - self.value) * rate;
     }
 
     /// Takes a value after `gap` steps of which nothing is known: what was before counts less.

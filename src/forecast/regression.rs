@@ -3,6 +3,46 @@
 
 use super::recent::Ewma;
 
+/// Σ aᵢ bᵢ, in four sums side by side: a processor adds them at once, where each addition to a single one waits for the one before.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let ((fours_a, rest_a), (fours_b, rest_b)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums = [0.0; 4];
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    let rest: f64 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f64>() + rest
+}
+
+/// Where a lower triangle that is stored row by row has its entry of row `i` and column `j`.
+fn at(i: usize, j: usize) -> usize {
+    i * (i + 1) / 2 + j
+}
+
+/// Replaces a positive definite matrix of `k` rows, of which the lower triangle is given, by its Cholesky factor. False where it is not positive
+/// definite. Column by column, so that all that is left of a row changes at once.
+fn factorize(matrix: &mut [f64], k: usize) -> bool {
+    let mut column = vec![0.0; k];
+    for j in 0..k {
+        let pivot = matrix[at(j, j)];
+        if pivot.is_nan() || pivot <= TINY * TINY {
+            return false;
+        }
+        let root = pivot.sqrt();
+        matrix[at(j, j)] = root;
+        for i in j + 1..k {
+            let entry = matrix[at(i, j)] / root;
+            matrix[at(i, j)] = entry;
+            column[i] = entry;
+            let rest = &mut matrix[at(i, j + 1)..=at(i, i)];
+            rest.iter_mut().zip(&column[j + 1..=i]).for_each(|(rest, other)| *rest -= entry * other);
+        }
+    }
+    true
+}
+
 /// Weighted least squares with exponential forgetting and a ridge, on the normal equations: O(k²) memory and time a row.
 ///
 /// Minimises Σ gᵃ w (y − θ·x)² + (λ + p / n) Σ dⱼ θⱼ², where a is a row's age in rows, dⱼ the weighted sum of squares of xⱼ and n the
@@ -101,7 +141,6 @@ impl Regression {
     /// Finds the coefficients for what was learned so far. What cannot be solved leaves them as they are.
     pub(super) fn solve(&mut self) {
         let k = self.inputs;
-        let at = |i: usize, j: usize| i * (i + 1) / 2 + j;
         let size: Vec<f64> = (0..k)
             .map(|i| {
                 let own = self.gram[at(i, i)];
@@ -110,32 +149,28 @@ impl Regression {
             })
             .collect();
         let ridge = self.ridge + self.prior * self.next / self.kept.max(self.next);
-        // Cholesky of the matrix with unit diagonal, plus the ridge.
-        let mut factor = vec![0.0; self.gram.len()];
+        // The matrix with unit diagonal, plus the ridge.
+        let mut factor = self.gram.clone();
+        for i in 0..k {
+            let row = &mut factor[at(i, 0)..=at(i, i)];
+            row.iter_mut().zip(&size).for_each(|(entry, size_j)| *entry *= size[i] * size_j);
+            let held = if i == 0 { TINY } else { ridge };
+            row[i] = if size[i] > 0.0 { row[i] + held } else { 1.0 };
+        }
+        if !factorize(&mut factor, k) {
+            return;
+        }
         let mut solution = vec![0.0; k];
         for i in 0..k {
-            for j in 0..=i {
-                let mut sum = self.gram[at(i, j)] * size[i] * size[j];
-                if i == j {
-                    sum = if size[i] > 0.0 { sum + if i == 0 { TINY } else { ridge } } else { 1.0 };
-                }
-                let (row_i, row_j) = (&factor[at(i, 0)..at(i, 0) + j], &factor[at(j, 0)..at(j, 0) + j]);
-                sum -= row_i.iter().zip(row_j).map(|(a, b)| a * b).sum::<f64>();
-                if i == j {
-                    if sum.is_nan() || sum <= TINY * TINY {
-                        return;
-                    }
-                    factor[at(i, i)] = sum.sqrt();
-                } else {
-                    factor[at(i, j)] = sum / factor[at(j, j)];
-                }
-            }
-            let known: f64 = factor[at(i, 0)..at(i, i)].iter().zip(&solution).map(|(l, z)| l * z).sum();
+            let known = dot(&factor[at(i, 0)..at(i, i)], &solution[..i]);
             solution[i] = (self.moment[i] * size[i] - known) / factor[at(i, i)];
         }
         for i in (0..k).rev() {
-            let known: f64 = (i + 1..k).map(|j| factor[at(j, i)] * solution[j]).sum();
-            solution[i] = (solution[i] - known) / factor[at(i, i)];
+            let found = solution[i] / factor[at(i, i)];
+            solution[i] = found;
+            for (other, l) in solution.iter_mut().zip(&factor[at(i, 0)..at(i, i)]) {
+                *other -= l * found;
+            }
         }
         if solution.iter().all(|s| s.is_finite()) {
             for (coefficient, (s, size)) in self.coefficients.iter_mut().zip(solution.iter().zip(&size)) {
@@ -146,7 +181,7 @@ impl Regression {
 
     /// θ·x.
     pub(super) fn predict(&self, x: &[f64]) -> f64 {
-        self.coefficients.iter().zip(x).map(|(c, x)| c * x).sum()
+        dot(&self.coefficients, x)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// One kind of request, as it goes over the wire.
+#[derive(Clone)]
 pub(crate) struct Kind {
     pub(crate) request: Vec<u8>,
     /// Most that come a second.
@@ -87,10 +88,31 @@ pub(crate) async fn drive(address: SocketAddr, kinds: Vec<Kind>, plan: Vec<(Dura
 
 /// The status line of the answer, or why there is none.
 pub(crate) async fn send(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
+    let answer = answer(address, request).await?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+async fn answer(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
-    let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    Ok(String::from_utf8_lossy(line).into_owned())
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// CPU-seconds that the server takes for one such request when nothing else is asked of it: the mean of `times`.
+pub(crate) async fn cost(address: SocketAddr, kind: &Kind, times: u32) -> std::io::Result<f64> {
+    let before = cpu(address).await?;
+    for _ in 0..times {
+        send(address, &kind.request).await?;
+    }
+    Ok((cpu(address).await? - before) / f64::from(times))
+}
+
+async fn cpu(address: SocketAddr) -> std::io::Result<f64> {
+    let page = answer(address, &Kind::get("/metrics", 0.0).request).await?;
+    let value = page.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .ok_or_else(|| std::io::Error::other("the server does not tell its CPU"))
 }

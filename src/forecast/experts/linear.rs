@@ -60,16 +60,16 @@ impl Linear {
         let Some(Row { level, reference, inputs }) = self.waiting.take(known.origin) else { return };
         let rise = known.peak - level;
         // What is at least there says nothing to one who expects more.
-        let tells = |guess: f64| !(known.is_floor && rise <= guess);
-        if tells(self.plain.predict(&inputs)) {
+        let is_expected = |fit: &Regression| known.is_floor && rise <= fit.predict(&inputs);
+        if !is_expected(&self.plain) {
             self.plain.learn(&inputs, rise, 1.0);
         }
         // Relative to nothing there is no row.
         let weight = (reference * reference).recip();
-        if weight.is_finite() && tells(self.relative.predict(&inputs)) {
+        if weight.is_finite() && !is_expected(&self.relative) {
             self.relative.learn(&inputs, rise, weight);
         }
-        if tells(self.quantile.predict(&inputs)) {
+        if !(known.is_floor && rise <= self.quantile.predict(&inputs)) {
             self.quantile.learn(&inputs, rise);
         }
         self.inputs = inputs;
@@ -117,9 +117,10 @@ impl Linear {
         inputs.extend(now.guesses.iter().map(|guess| guess - level));
         let minutes = now.local as f64 * self.grid.step_minutes;
         for (period, harmonics) in HARMONICS {
+            let share = minutes.rem_euclid(period) / period;
             for harmonic in 1..=harmonics {
-                let angle = TAU * f64::from(harmonic) * (minutes.rem_euclid(period) / period);
-                inputs.extend([usual * angle.sin(), usual * angle.cos()]);
+                let (sin, cos) = (TAU * f64::from(harmonic) * share).sin_cos();
+                inputs.extend([usual * sin, usual * cos]);
             }
         }
     }

@@ -9,9 +9,8 @@ use super::{Expert, Grid, Known, Now};
 #[derive(Debug, Clone)]
 pub(in super::super) struct Season {
     name: &'static str,
-    slots: Vec<Slot>,
-    /// Weight of a new cycle in a slot.
-    rate: f32,
+    levels: Profile,
+    peaks: Profile,
     /// The level, and what the slots have for it, over the last minutes.
     present: Ewma,
     profile: Ewma,
@@ -24,12 +23,39 @@ pub(in super::super) struct Season {
     tuned: Tuned<4>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    level: f32,
-    peak: f32,
-    levels: u16,
-    peaks: u16,
+/// Means by slot; five bytes each, since a week has ten thousand.
+#[derive(Debug, Clone)]
+struct Profile {
+    means: Vec<f32>,
+    /// How many values each is the mean of; what is more than 255 does not matter any more.
+    seen: Vec<u8>,
+    /// Weight of a new value at least.
+    rate: f32,
+}
+
+impl Profile {
+    fn new(slots: usize, rate: f32) -> Self {
+        Self { means: vec![0.0; slots], seen: vec![0; slots], rate }
+    }
+
+    /// What a slot has; none before its first value.
+    fn get(&self, slot: usize) -> Option<f64> {
+        (self.seen[slot] > 0).then(|| f64::from(self.means[slot]))
+    }
+
+    /// Takes a value; none that is only known to be larger, where it is not.
+    fn take(&mut self, slot: usize, value: f64, is_floor: bool) {
+        let (mean, seen) = (&mut self.means[slot], &mut self.seen[slot]);
+        if is_floor && *seen > 0 && value as f32 <= *mean {
+            return;
+        }
+        *seen = seen.saturating_add(1);
+        *mean += (value as f32 - *mean) * f32::from(*seen).recip().max(self.rate);
+    }
+
+    fn bytes(&self) -> usize {
+        4 * self.means.capacity() + self.seen.capacity()
+    }
 }
 
 /// A profile takes no more of a surprise than this many times the usual one: a spike today is none tomorrow.
@@ -37,15 +63,6 @@ const MOST_SURPRISE: f64 = 6.0;
 
 /// A present that is more times its profile than this is another pattern, not a larger one.
 const MOST_UNLIKE: f64 = 3.0;
-
-/// Takes a value into a mean of so many before; none that is only known to be larger, where it is not.
-fn take(mean: &mut f32, seen: &mut u16, value: f64, is_floor: bool, least_rate: f32) {
-    if is_floor && *seen > 0 && value as f32 <= *mean {
-        return;
-    }
-    *seen = seen.saturating_add(1);
-    *mean += (value as f32 - *mean) * f32::from(*seen).recip().max(least_rate);
-}
 
 /// `value`, no further from what is expected than is usual.
 fn unsurprising(value: f64, expected: f64, spread: &mut Ewma) -> f64 {
@@ -58,12 +75,14 @@ fn unsurprising(value: f64, expected: f64, spread: &mut Ewma) -> f64 {
 impl Season {
     /// A period of `minutes`; `cycles` is how many of them its profile is the mean of, or so.
     pub(super) fn new(name: &'static str, grid: Grid, minutes: f64, cycles: f32) -> Self {
+        // Weight of a new cycle.
+        let profile = || Profile::new(grid.steps(minutes), 2.0 / (cycles + 1.0));
         let short = || Ewma::new(10.0 / grid.step_minutes);
         let day = || Ewma::new(super::DAY / grid.step_minutes);
         Self {
             name,
-            slots: vec![Slot::default(); grid.steps(minutes)],
-            rate: 2.0 / (cycles + 1.0),
+            levels: profile(),
+            peaks: profile(),
             present: short(),
             profile: short(),
             last: 0.0,
@@ -75,8 +94,8 @@ impl Season {
     }
 
     /// Slot of a step: modulo their number, so within it.
-    fn index(&self, step: i64) -> usize {
-        step.rem_euclid(self.slots.len() as i64) as usize
+    fn slot(&self, step: i64) -> usize {
+        step.rem_euclid(self.levels.means.len() as i64) as usize
     }
 }
 
@@ -86,44 +105,37 @@ impl Expert for Season {
     }
 
     fn learn(&mut self, known: &Known) {
-        let index = self.index(known.local_origin);
-        let slot = &mut self.slots[index];
-        let peak = match slot.peaks {
-            0 => known.peak,
-            _ => {
-                let expected = f64::from(slot.peak) + self.present.get() - self.profile.get();
+        let slot = self.slot(known.local_origin);
+        let peak = match self.peaks.get(slot) {
+            None => known.peak,
+            Some(peak) => {
+                let expected = peak + self.present.get() - self.profile.get();
                 unsurprising(known.peak, expected, &mut self.peak_spread)
             }
         };
-        take(&mut slot.peak, &mut slot.peaks, peak, known.is_floor, self.rate);
+        self.peaks.take(slot, peak, known.is_floor);
         self.tuned.learn(known);
     }
 
     fn guess(&mut self, now: &Now<'_>) -> Option<f64> {
-        let index = self.index(now.local);
-        let slot = &mut self.slots[index];
-        let before = *slot;
+        let slot = self.slot(now.local);
+        let before = self.levels.get(slot);
         if let Some(level) = now.level {
-            let profile = f64::from(before.level);
-            let seen = match before.levels {
-                0 => level,
-                _ => {
+            let seen = match before {
+                None => level,
+                Some(profile) => {
                     let expected = profile + self.present.get() - self.profile.get();
-                    unsurprising(level, expected, &mut self.level_spread)
+                    let seen = unsurprising(level, expected, &mut self.level_spread);
+                    self.present.push(level);
+                    self.profile.push(profile);
+                    self.last = level;
+                    self.surprise = Some(level - profile);
+                    seen
                 }
             };
-            take(&mut slot.level, &mut slot.levels, seen, now.is_floor, self.rate);
-            if before.levels > 0 {
-                self.present.push(level);
-                self.profile.push(profile);
-                self.last = level;
-                self.surprise = Some(level - profile);
-            }
+            self.levels.take(slot, seen, now.is_floor);
         }
-        if before.peaks == 0 || before.levels == 0 {
-            return None;
-        }
-        let peak = f64::from(before.peak);
+        let (before, peak) = (before?, self.peaks.get(slot)?);
         let (present, profile) = (self.present.get(), self.profile.get());
         let ratio =
             if profile > 0.0 { (present / profile).clamp(MOST_UNLIKE.recip(), MOST_UNLIKE) } else { 1.0 };
@@ -131,7 +143,7 @@ impl Expert for Season {
             peak + present - profile,
             peak * ratio,
             peak + 0.5 * (present - profile),
-            peak + self.last - f64::from(before.level),
+            peak + self.last - before,
         ];
         Some(self.tuned.choose(now.step, guesses))
     }
@@ -141,7 +153,7 @@ impl Expert for Season {
     }
 
     fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>() + self.tuned.bytes()
+        self.levels.bytes() + self.peaks.bytes() + self.tuned.bytes()
     }
 
     fn boxed(&self) -> Box<dyn Expert> {
@@ -213,11 +225,8 @@ mod tests {
         levels.iter_mut().enumerate().for_each(|(i, level)| level.0 += (i * 7 % 3) as f64);
         levels[120].0 = 10_000.0;
         let (season, _) = lived(&levels);
-        assert!(
-            season.slots.iter().all(|slot| slot.level < 200.0 && slot.peak < 400.0),
-            "{:?}",
-            season.slots
-        );
+        let most = |profile: &Profile| profile.means.iter().copied().fold(0.0, f32::max);
+        assert!(most(&season.levels) < 200.0 && most(&season.peaks) < 400.0, "{season:?}");
     }
 
     #[test]
@@ -225,11 +234,12 @@ mod tests {
         let floors: Vec<(f64, bool)> = cycles(9, 0.5).into_iter().map(|(level, _)| (level, true)).collect();
         let (before, _) = lived(&cycles(5, 1.0));
         let (after, _) = lived(&[cycles(5, 1.0), floors].concat());
-        for (a, b) in before.slots.iter().zip(&after.slots) {
-            assert!(b.level >= a.level && b.peak >= a.peak, "{a:?} {b:?}");
+        let pairs = [(&before.levels, &after.levels), (&before.peaks, &after.peaks)];
+        for (a, b) in pairs.into_iter().flat_map(|(before, after)| before.means.iter().zip(&after.means)) {
+            assert!(b >= a, "{a} {b}");
         }
         let higher: Vec<(f64, bool)> = cycles(9, 2.0).into_iter().map(|(level, _)| (level, true)).collect();
         let (raised, _) = lived(&[cycles(5, 1.0), higher].concat());
-        assert!(raised.slots.iter().zip(&before.slots).all(|(a, b)| a.level > b.level));
+        assert!(raised.levels.means.iter().zip(&before.levels.means).all(|(a, b)| a > b));
     }
 }
