@@ -11,7 +11,7 @@ use serde_json::Value;
 use sim_command::{sim, text, trace};
 
 /// In this order.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "schema",
     "trace",
     "step_s",
@@ -30,6 +30,7 @@ const KEYS: [&str; 19] = [
     "rmse_persistence",
     "seconds_per_step",
     "seconds_per_refit",
+    "seconds_per_day",
     "bytes_per_workload",
 ];
 
@@ -166,7 +167,7 @@ fn a_page_is_complete_in_itself_and_has_the_reports_numbers() {
     for (key, number) in figures.clone() {
         assert_eq!(report[key].as_f64(), Some(*number), "{key}");
     }
-    assert_eq!(figures.count(), 12);
+    assert_eq!(figures.count(), 13);
     let days: Vec<f64> =
         numbers.iter().filter(|(key, _)| key.starts_with("day-")).map(|(_, number)| *number).collect();
     assert_eq!(data["days"]["coverage"], Value::from(days));

@@ -101,30 +101,31 @@ const MOST_UNLIKE: f64 = 5.0;
 /// Mean sizes by part of a period, kept small: there are a hundred of them for each expert.
 #[derive(Debug, Clone)]
 struct Parts {
-    /// Sizes, and how many errors they are the mean of.
-    means: Vec<(f64, u32)>,
+    means: Vec<f64>,
+    /// How many errors each is the mean of; what is more than fits does not matter any more.
+    seen: Vec<u16>,
     rate: f64,
 }
 
 impl Parts {
     /// `memory` is after how many errors of a part one counts 1/e.
     fn new(parts: usize, memory: f64) -> Self {
-        Self { means: vec![(0.0, 0); parts], rate: -(-1.0 / memory).exp_m1() }
+        Self { means: vec![0.0; parts], seen: vec![0; parts], rate: -(-1.0 / memory).exp_m1() }
     }
 
     fn get(&self, part: usize) -> f64 {
-        self.means.get(part).map_or(0.0, |(mean, _)| *mean)
+        self.means.get(part).copied().unwrap_or(0.0)
     }
 
     fn push(&mut self, part: usize, size: f64) {
-        if let Some((mean, seen)) = self.means.get_mut(part) {
+        if let (Some(mean), Some(seen)) = (self.means.get_mut(part), self.seen.get_mut(part)) {
             *seen = seen.saturating_add(1);
             *mean += (size - *mean) * self.rate.max(f64::from(*seen).recip());
         }
     }
 
     fn bytes(&self) -> usize {
-        self.means.capacity() * size_of::<(f64, u32)>()
+        8 * self.means.capacity() + 2 * self.seen.capacity()
     }
 }
 
@@ -231,7 +232,7 @@ impl Calibration {
             .size
             .as_ref()
             .map_or(0, |size| size.fit.bytes() + size.by_day.bytes() + size.by_hour.bytes());
-        size + self.scores.bytes()
+        size + self.scores.bytes() + self.largest.bytes()
     }
 
     /// Learns how far `guess`, made then, was from `truth`.

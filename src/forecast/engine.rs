@@ -208,15 +208,18 @@ impl Engine {
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        let experts: usize = self.simple.iter().map(|expert| expert.bytes()).sum();
-        let calibrations: usize = self.calibrations.iter().map(Calibration::bytes).sum();
-        let said = self.calibrations.len() * (size_of::<Option<(f64, Size)>>() + 4 * self.quantiles.len())
-            + 4 * self.quantiles.len();
+        let experts = self.simple.iter().map(|expert| size_of_val(expert.as_ref()) + expert.bytes());
+        let calibrations = self.calibrations.iter().map(|one| size_of::<Calibration>() + one.bytes());
+        let by_quantile = 4 * (self.calibrations.len() + 1) + 16;
+        let said =
+            self.calibrations.len() * size_of::<Option<(f64, Size)>>() + by_quantile * self.quantiles.len();
         self.recent.bytes()
-            + experts
+            + experts.sum::<usize>()
             + self.linear.bytes()
             + self.stack.bytes()
-            + calibrations
+            + calibrations.sum::<usize>()
+            + self.mixture.bytes()
+            + self.most.bytes()
             + self.waiting.bytes()
             + self.waiting.len() * said
     }

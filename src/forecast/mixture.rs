@@ -191,6 +191,11 @@ impl Mixture {
         }
     }
 
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Record>() * self.records.capacity() + 8 * self.weights.capacity()
+    }
+
     /// Weights at quantile number `which`, one an expert.
     pub(super) fn weights(&self, which: usize) -> &[f64] {
         &self.weights[which * self.experts..(which + 1) * self.experts]

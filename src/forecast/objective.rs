@@ -91,6 +91,13 @@ impl Tuner {
         }
     }
 
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        let one =
+            |imagined: &Imagined| size_of::<Imagined>() + imagined.wanted.bytes() + imagined.ready.bytes();
+        self.imagined.iter().map(one).sum()
+    }
+
     /// The quantile to go by.
     pub(super) fn quantile(&self, quantiles: &[f64]) -> f64 {
         let start =

@@ -124,7 +124,8 @@ impl Recent {
 
     /// Bytes on the heap, but for a few hundred.
     pub(super) fn bytes(&self) -> usize {
-        self.history.bytes()
+        let peaks = self.peaks.iter().chain(&self.troughs);
+        self.history.bytes() + peaks.map(Peak::bytes).sum::<usize>()
     }
 
     /// The last known level.

@@ -4,6 +4,7 @@
 //! requests cost is learned anew. A step of which nothing is known is kept as such: absent is not zero.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,9 +40,44 @@ pub struct Series {
     first: i64,
     /// Step by step, column by column; NaN throughout a step that is not known.
     rates: VecDeque<f32>,
-    floors: VecDeque<bool>,
+    floors: Runs,
     /// Steps that are known.
     known: usize,
+}
+
+/// Step numbers, as runs of successive ones: few steps are congested, and those in a row.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Runs(VecDeque<Range<i64>>);
+
+impl Runs {
+    /// Takes in a number that is larger than all before.
+    fn push(&mut self, number: i64) {
+        match self.0.back_mut() {
+            Some(run) if run.end == number => run.end += 1,
+            _ => self.0.push_back(number..number + 1),
+        }
+    }
+
+    fn contains(&self, number: i64) -> bool {
+        let place = self.0.partition_point(|run| run.end <= number);
+        self.0.get(place).is_some_and(|run| run.contains(&number))
+    }
+
+    /// Forgets all numbers but those.
+    fn keep(&mut self, numbers: Range<i64>) {
+        while self.0.front().is_some_and(|run| run.end <= numbers.start) {
+            self.0.pop_front();
+        }
+        while self.0.back().is_some_and(|run| run.start >= numbers.end) {
+            self.0.pop_back();
+        }
+        if let Some(run) = self.0.front_mut() {
+            run.start = run.start.max(numbers.start);
+        }
+        if let Some(run) = self.0.back_mut() {
+            run.end = run.end.min(numbers.end);
+        }
+    }
 }
 
 /// Why a stored series cannot be taken up.
@@ -67,7 +103,7 @@ impl Series {
             capacity,
             first: 0,
             rates: VecDeque::new(),
-            floors: VecDeque::new(),
+            floors: Runs::default(),
             known: 0,
         }
     }
@@ -84,7 +120,7 @@ impl Series {
 
     /// Steps that it holds, gaps included.
     pub fn len(&self) -> usize {
-        self.floors.len()
+        self.rates.len() / self.columns
     }
 
     /// Steps that are known.
@@ -94,12 +130,12 @@ impl Series {
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.floors.is_empty()
+        self.rates.is_empty()
     }
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        4 * self.rates.capacity() + self.floors.capacity()
+        4 * self.rates.capacity() + size_of::<Range<i64>>() * self.floors.0.capacity()
     }
 
     /// The number of the step that `at` lies in, counted from the epoch.
@@ -131,7 +167,7 @@ impl Series {
             return false;
         } else if number.saturating_sub(self.end()) >= self.capacity as i64 {
             self.rates.clear();
-            self.floors.clear();
+            self.floors = Runs::default();
             self.known = 0;
             self.first = number;
         }
@@ -146,19 +182,21 @@ impl Series {
         if self.len() == self.capacity {
             self.known -= usize::from(self.rates.front().is_some_and(|rate| rate.is_finite()));
             self.rates.drain(..self.columns);
-            self.floors.pop_front();
             self.first += 1;
+            self.floors.keep(self.first..self.end());
         }
-        if self.floors.len() == self.floors.capacity() {
+        if self.rates.len() + self.columns > self.rates.capacity() {
             // By the day, and not to twice as much as there is.
             let more = (self.capacity - self.len()).min(GROWTH);
-            self.floors.reserve_exact(more);
             self.rates.reserve_exact(more * self.columns);
         }
         // What is not a rate was none.
         let step = step.filter(|step| {
             step.rates.len() == self.columns && step.rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0)
         });
+        if step.is_some_and(|step| step.is_floor) {
+            self.floors.push(self.end());
+        }
         match step {
             Some(step) => {
                 self.known += 1;
@@ -166,14 +204,13 @@ impl Series {
             }
             None => self.rates.extend(std::iter::repeat_n(f32::NAN, self.columns)),
         }
-        self.floors.push_back(step.is_some_and(|step| step.is_floor));
     }
 
     /// Forgets the step `number` and all after it.
     pub fn truncate(&mut self, number: i64) {
         let keep = usize::try_from(number.saturating_sub(self.first)).unwrap_or(0);
         self.rates.truncate(keep.saturating_mul(self.columns));
-        self.floors.truncate(keep);
+        self.floors.keep(self.first..self.end());
         self.known = self.rates.iter().step_by(self.columns).filter(|rate| rate.is_finite()).count();
     }
 
@@ -196,7 +233,7 @@ impl Series {
         let index = usize::try_from(number - self.first).ok().filter(|index| *index < self.len())?;
         let rates = self.rates.range(index * self.columns..(index + 1) * self.columns);
         let value = rates.zip(weights).map(|(rate, weight)| f64::from(*rate) * weight).sum::<f64>();
-        value.is_finite().then(|| Level { value, is_floor: self.floors[index] })
+        value.is_finite().then(|| Level { value, is_floor: self.floors.contains(number) })
     }
 
     /// Rates of step `number`, one a column, and whether there was at least so much; none where it is not known.
@@ -207,7 +244,7 @@ impl Series {
         for (rate, kept) in rates.iter_mut().zip(self.rates.range(range)) {
             *rate = f64::from(*kept);
         }
-        rates.iter().all(|rate| rate.is_finite()).then_some((rates, self.floors[index]))
+        rates.iter().all(|rate| rate.is_finite()).then_some((rates, self.floors.contains(number)))
     }
 
     /// Levels of `count` steps from step `number` on, with one weight a column; none where they are not known.
@@ -241,9 +278,10 @@ struct Stored {
 
 impl From<Series> for Stored {
     fn from(series: Series) -> Self {
-        let Series { step, columns, capacity, first, rates, floors, known: _ } = series;
+        let floors = (series.first..series.end()).map(|number| series.floors.contains(number)).collect();
+        let Series { step, columns, capacity, first, rates, .. } = series;
         let rates = rates.into_iter().map(|rate| Some(rate).filter(|rate| rate.is_finite())).collect();
-        Self { schema: SERIES_SCHEMA, step, columns, capacity, first, rates, floors: floors.into() }
+        Self { schema: SERIES_SCHEMA, step, columns, capacity, first, rates, floors }
     }
 }
 
@@ -272,13 +310,37 @@ impl TryFrom<Stored> for Series {
         }
         let rates: VecDeque<f32> = rates.into_iter().map(|rate| rate.unwrap_or(f32::NAN)).collect();
         let known = rates.iter().step_by(columns).filter(|rate| rate.is_finite()).count();
-        Ok(Self { step, columns, capacity, first, rates, floors: floors.into(), known })
+        let mut runs = Runs::default();
+        (first..).zip(floors).filter(|(_, is_floor)| *is_floor).for_each(|(number, _)| runs.push(number));
+        Ok(Self { step, columns, capacity, first, rates, floors: runs, known })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn runs_are_a_set(steps in prop::collection::vec(1..4i64, 0..40), from in 0..60i64, count in 0..60i64) {
+            let (mut runs, mut set, mut number) = (Runs::default(), BTreeSet::new(), 0);
+            for step in steps {
+                number += step;
+                runs.push(number);
+                set.insert(number);
+            }
+            runs.keep(from..from + count);
+            set.retain(|number| (from..from + count).contains(number));
+            for number in -1..130 {
+                prop_assert_eq!(runs.contains(number), set.contains(&number));
+            }
+            prop_assert_eq!(runs.0.iter().map(|run| run.end - run.start).sum::<i64>(), set.len() as i64);
+        }
+    }
 
     fn minutes(memory: i64) -> Series {
         Series::new(Span::from_secs(60), 1, Span::from_secs(60 * memory))

@@ -66,6 +66,10 @@ impl Peak {
         self.get()
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<(usize, f64)>() * self.candidates.capacity()
+    }
+
     /// The maximum; 0 before the first value.
     pub(super) fn get(&self) -> f64 {
         self.candidates.front().map_or(0.0, |(_, value)| *value)

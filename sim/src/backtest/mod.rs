@@ -133,10 +133,12 @@ pub struct Report {
     pub rmse: f64,
     /// The same of x_t.
     pub rmse_persistence: f64,
-    /// Mean time of closing a step of the series, the forecaster's own refits included.
+    /// Time of closing a step of the series: the median, so of a step in which nothing is fitted anew.
     pub seconds_per_step: f64,
     /// Mean time of a refit with all that was seen.
     pub seconds_per_refit: f64,
+    /// Time of a day's steps with all that is fitted and looked for meanwhile: the mean over the series.
+    pub seconds_per_day: f64,
     /// Memory of the forecaster at the end, in bytes.
     pub bytes_per_workload: usize,
 }
@@ -210,7 +212,7 @@ pub fn backtest(
     let mut tally = Tally::new(series.step, settings.quantile);
     let mut highest = Sliding::largest(horizon);
     let mut waiting: VecDeque<Point> = VecDeque::with_capacity(horizon + 1);
-    let mut closing = Span::ZERO;
+    let mut closing = Vec::with_capacity(series.counts.len());
     for (number, (index, load)) in (0..).zip(series.counts.iter().copied().enumerate()) {
         let peak = highest.push(load);
         // The horizon of the step that is so long ago has just passed.
@@ -223,7 +225,7 @@ pub fn backtest(
         }
         let before = clock();
         forecaster.close(number, Some(Step { rates: &[load], is_floor: false }));
-        closing = closing + (clock() - before);
+        closing.push(clock() - before);
         if index >= test {
             let (bound, middle) = match forecaster.forecast() {
                 Some(forecast) => (forecast.bound.get(), forecast.middle.get()),
@@ -241,12 +243,20 @@ pub fn backtest(
     done.report = Report {
         trace: series.name.clone(),
         horizon_s: span.as_secs_f64(),
-        seconds_per_step: closing.as_secs_f64() / series.counts.len() as f64,
+        seconds_per_step: median(&mut closing).as_secs_f64(),
+        seconds_per_day: closing.iter().map(|time| time.as_secs_f64()).sum::<f64>() / closing.len() as f64
+            * (tally::DAY.as_secs_f64() / series.step.as_secs_f64()),
         seconds_per_refit: refitting.as_secs_f64() / f64::from(REFITS),
         bytes_per_workload,
         ..done.report
     };
     Ok(done)
+}
+
+/// The middle one, or the later of two; zero of none.
+fn median(times: &mut [Span]) -> Span {
+    let middle = times.len() / 2;
+    if times.is_empty() { Span::ZERO } else { *times.select_nth_unstable(middle).1 }
 }
 
 #[cfg(test)]

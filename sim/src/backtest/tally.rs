@@ -31,7 +31,7 @@ impl Day {
     }
 }
 
-const DAY: Span = Span::from_secs(86_400);
+pub(super) const DAY: Span = Span::from_secs(86_400);
 
 /// Sums over the steps that were scored.
 #[derive(Debug)]
@@ -126,6 +126,7 @@ impl Tally {
             rmse_persistence: (self.persistence.squared / steps).sqrt(),
             seconds_per_step: 0.0,
             seconds_per_refit: 0.0,
+            seconds_per_day: 0.0,
             bytes_per_workload: 0,
         };
         Backtest { report, days: self.days }

@@ -100,13 +100,17 @@ fn a_constant_load_is_known() {
 #[test]
 fn time_is_what_the_clock_says() {
     let mut now = Span::ZERO;
-    // Every look at the clock takes a second: one a step, and one for all refits together.
+    // Looks at the clock are a second apart, each hundredth of them an hour: there are two a step, and two for all refits together.
+    let mut looks = 0;
     let clock = || {
-        now = now + Span::from_secs(1);
+        looks += 1;
+        now = now + Span::from_secs(if looks % 100 == 0 { 3600 } else { 1 });
         now
     };
     let report = backtest(&days(200), &settings(), clock, |_| ()).unwrap().report;
     assert_eq!((report.seconds_per_step, report.seconds_per_refit), (1.0, 0.05));
+    // Four of 200 steps take an hour; a day has 1,440 of them.
+    assert_eq!(report.seconds_per_day, (196.0 + 4.0 * 3600.0) / 200.0 * 1440.0);
     assert!(report.bytes_per_workload > 0);
 }
 

@@ -43,17 +43,19 @@ pub(super) fn quality(report: &Report) -> [Figure; 5] {
 }
 
 /// What the forecast costs.
-pub(super) fn cost(report: &Report) -> [Figure; 3] {
+pub(super) fn cost(report: &Report) -> [Figure; 4] {
     let figure = |name, key, value, shown| Figure {
         name,
         unit: "",
         own: (key, Some(value), shown),
         persistence: None,
     };
-    let Report { seconds_per_step: step, seconds_per_refit: refit, bytes_per_workload: bytes, .. } = *report;
+    let Report { seconds_per_step: step, seconds_per_refit: refit, seconds_per_day: day, .. } = *report;
+    let bytes = report.bytes_per_workload;
     [
         figure("time a step", "seconds_per_step", step, time(step)),
         figure("time a refit", "seconds_per_refit", refit, time(refit)),
+        figure("time a day", "seconds_per_day", day, time(day)),
         figure("memory", "bytes_per_workload", bytes as f64, format!("{:.1} MB", bytes as f64 / 1e6)),
     ]
 }
@@ -154,6 +156,7 @@ mod tests {
             rmse_persistence: 2.0,
             seconds_per_step: 1e-5,
             seconds_per_refit: 1e-3,
+            seconds_per_day: 2e-2,
             bytes_per_workload: 1000,
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn render(report: &Report) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let lines: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-    let [step, refit, memory] = cost(report).map(|figure| figure.own.2);
+    let [step, refit, day, memory] = cost(report).map(|figure| figure.own.2);
     format!(
         "{}: the last {}\n\n{lines}\n\
          pinball loss  of the bounds: what they miss by counts {q:.3} times, what they are too high by {rest:.3} times\n\
@@ -27,7 +27,7 @@ pub(super) fn render(report: &Report) -> String {
          worst day     the least coverage of a day of which half or more was scored; - if there is none\n\
          mean error    of the middle forecast, in size; of persistence: of the last step as a forecast\n\
          persistence   the last step plus its own errors of the last 1440 steps\n\n\
-         {step} a step, {refit} a refit, {memory} of memory for a workload.\n{}\n",
+         {step} a step, {refit} a refit, {day} a day with all of that, {memory} of memory for a workload.\n{}\n",
         report.trace,
         scope(report),
         verdict(report),
