@@ -38,14 +38,19 @@ use plimsoll_sim::costs::{Costs, learn};
 use plimsoll_sim::samples::Samples;
 use prometheus::Prometheus;
 
-/// A window: twenty times what the heaviest requests take when nobody else asks. A request is counted where it ends, and its CPU where it was used: of one
-/// that takes a sixth of a window so much lies in the window before that a third of the CPU's variance cannot be told.
+/// A window. A request is counted where it ends, and its CPU where it was used: of one that takes a sixth of a window so much lies in the window before
+/// that a third of the CPU's variance cannot be told.
 const INTERVAL: &str = "10s";
 
-/// CPU-seconds of the heaviest requests, and of those between them and the light ones. Queries are sized to that, so that a slower machine makes the same
-/// recording: with one size for all, what is a tenth of a window here and a core at most is a seventh there, and more than a core.
-const HEAVY: f64 = 0.5;
-const MEDIUM: f64 = 0.12;
+/// CPU-seconds that requests of a kind take at most.
+///
+/// So a slower machine asks for no more than a core. Each kind is within a class of its own, with a free one above it: in a busy moment a request takes longer,
+/// and is no other request for that.
+const QUERIES: Heaviness = Heaviness { medium: 0.13, heavy: 0.55 };
+const SCANS: Heaviness = Heaviness { medium: 0.15, heavy: 0.8 };
+
+/// Cores that light requests use at most.
+const LIGHT: f64 = 0.15;
 
 /// What the fit learns of; the last half scores it.
 const RECORDED: Duration = Duration::from_secs(840);
@@ -112,8 +117,8 @@ async fn work(prometheus: &PathBuf, etcd: &Path, mix: Mix) -> Vec<Learned> {
     let folder = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("PLIMSOLL_SAMPLES").map(PathBuf::from);
     let kept = kept.unwrap_or_else(|| folder.path().to_owned());
-    let asked = sized(address(&server), |sizes| queries(now, sizes)).await;
-    let ranged = sized(store.address(), ranges).await;
+    let asked = sized(address(&server), QUERIES, |sizes| queries(now, sizes)).await;
+    let ranged = sized(store.address(), SCANS, ranges).await;
     let work = [
         ("prometheus", address(&server), asked, "prometheus_http_request_duration_seconds"),
         ("etcd", store.address(), ranged, "grpc_server_handling_seconds"),
@@ -133,24 +138,28 @@ async fn work(prometheus: &PathBuf, etcd: &Path, mix: Mix) -> Vec<Learned> {
     futures::future::join_all(recordings).await
 }
 
-/// Sizes of requests, as shares of the largest.
+/// Of a medium and of a heavy request: CPU-seconds, or the size as a share of the largest of its kind.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
+struct Heaviness {
     medium: f64,
     heavy: f64,
 }
 
 /// Light, medium and heavy requests that cost what they should on this machine, or less.
-async fn sized(address: SocketAddr, kinds: impl Fn(Sizes) -> [Kind; 3]) -> Vec<Kind> {
-    let [light, medium, heavy] = kinds(Sizes { medium: 1.0, heavy: 1.0 });
-    let [light, medium, heavy] = [
-        cost(address, &light, 500).await.unwrap(),
-        cost(address, &medium, 20).await.unwrap(),
-        cost(address, &heavy, 5).await.unwrap(),
-    ];
-    let sizes = Sizes { medium: (MEDIUM / medium).min(1.0), heavy: (HEAVY / heavy).min(1.0) };
-    println!("CPU-seconds: light {light:.4}, medium {medium:.3}, heavy {heavy:.3}: {sizes:?}");
-    kinds(sizes).into()
+async fn sized(address: SocketAddr, wanted: Heaviness, kinds: impl Fn(Heaviness) -> [Kind; 3]) -> Vec<Kind> {
+    let costs = async |[light, medium, heavy]: &[Kind; 3]| {
+        [cost(address, light, 300).await, cost(address, medium, 20).await, cost(address, heavy, 5).await]
+            .map(Result::unwrap)
+    };
+    let largest = costs(&kinds(Heaviness { medium: 1.0, heavy: 1.0 })).await;
+    let share = |most: f64, cost: f64| (most / cost).min(1.0);
+    let sizes =
+        Heaviness { medium: share(wanted.medium, largest[1]), heavy: share(wanted.heavy, largest[2]) };
+    let mut kinds = kinds(sizes);
+    let found = costs(&kinds).await;
+    kinds[0].most *= share(LIGHT, kinds[0].most * found[0]);
+    println!("CPU-seconds of a light, medium and heavy request: {largest:.4?}, with {sizes:?}: {found:.4?}");
+    kinds.into()
 }
 
 fn address(server: &Prometheus) -> SocketAddr {
@@ -173,7 +182,7 @@ spec:
 apiVersion: autoscaling.plimsoll.dev/v1alpha1
 kind: StaticTargets
 metadata: {{name: server}}
-spec: {{cpu: {{request: 1}}, targets: [\"http://{address}/metrics\"]}}
+spec: {{cpu: {{request: 1, limit: 1}}, targets: [\"http://{address}/metrics\"]}}
 "
     );
     std::fs::write(&config, text).map_err(|error| error.to_string())?;
@@ -206,7 +215,7 @@ fn past(now: i64) -> String {
 }
 
 /// Instant queries, and range queries of two weights.
-fn queries(now: i64, sizes: Sizes) -> [Kind; 3] {
+fn queries(now: i64, sizes: Heaviness) -> [Kind; 3] {
     let (start, end) = (now - 5400, now - 1800);
     let range = |window: &str, step: f64| {
         format!(
@@ -214,9 +223,8 @@ fn queries(now: i64, sizes: Sizes) -> [Kind; 3] {
         )
     };
     let instant = format!("/api/v1/query?time={end}&query=sum(rate(shop_requests_total%5B5m%5D))");
-    // Each in a class of its own, and with a free one above it: in a busy moment it takes longer, and is no other request for that.
     let [medium, heavy] = [range("30m", 6.0 / sizes.medium), range("1h", 3.0 / sizes.heavy)];
-    [Kind::get(&instant, 100.0), Kind::get(&medium, 1.6), Kind::get(&heavy, 0.4)]
+    [Kind::get(&instant, 100.0), Kind::get(&medium, 0.8), Kind::get(&heavy, 0.8)]
 }
 
 /// How far MetricsQPS may be apart where the same load is on one server and on two, neither of which is congested.
@@ -238,9 +246,8 @@ async fn shared(prometheus: &PathBuf) -> Result<(), Failed> {
     let addresses = servers.each_ref().map(address);
     // Well below what one server does, where queries would wait for one another, and of two kinds of which none is near the edge: the one between takes
     // now less and now more than 0.1 s.
-    let mut kinds = sized(addresses[0], |sizes| queries(now, sizes)).await;
+    let mut kinds = sized(addresses[0], QUERIES, |sizes| queries(now, sizes)).await;
     kinds.remove(1);
-    kinds[1].most *= 2.0;
     let on_one = metricsqps(&addresses[..1], &kinds).await?;
     let on_two = metricsqps(&addresses, &kinds).await?;
     println!("on one {on_one:.1}, on two {on_two:.1}");
@@ -329,7 +336,7 @@ spec: {{targets: {pages:?}}}
 }
 
 /// Keys in the store.
-const KEYS: u32 = 240_000;
+const KEYS: u32 = 400_000;
 
 fn base64(text: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -359,7 +366,7 @@ async fn fill(address: SocketAddr) {
 }
 
 /// One key, and the first by value of many and of all.
-fn ranges(sizes: Sizes) -> [Kind; 3] {
+fn ranges(sizes: Heaviness) -> [Kind; 3] {
     let kind = |body: &BTreeMap<&str, String>, most| {
         Kind::post("/v3/kv/range", &serde_json::to_string(body).unwrap(), most)
     };
@@ -374,7 +381,5 @@ fn ranges(sizes: Sizes) -> [Kind; 3] {
         let ends = [("key", base64("k000000")), ("range_end", base64(&format!("k{keys:06}")))];
         order.into_iter().chain(ends).collect::<BTreeMap<_, _>>()
     };
-    // Each in a class of its own, and with a free one above it: on one core a read of one key waits for a slice of the scheduler's time, 10 ms, when
-    // there is a scan.
-    [kind(&one, 150.0), kind(&first_of(sizes.medium / 4.0), 3.0), kind(&first_of(sizes.heavy), 0.8)]
+    [kind(&one, 150.0), kind(&first_of(sizes.medium / 4.0), 2.0), kind(&first_of(sizes.heavy), 0.4)]
 }

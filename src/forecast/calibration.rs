@@ -50,14 +50,14 @@ impl When {
 
 /// What the sizes of all experts' errors are told from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Present {
+pub(super) struct Moment {
     when: When,
     usual: f64,
     /// ln of the volatility in units of the usual level.
     volatility: f64,
 }
 
-impl Present {
+impl Moment {
     pub(super) fn new(recent: &Recent, when: When) -> Self {
         let usual = recent.usual().max(f64::MIN_POSITIVE);
         Self { when, usual, volatility: (recent.volatility() / usual).max(1e-6).ln() }
@@ -144,7 +144,7 @@ impl ErrorSize {
     }
 
     /// The size to expect of the error of `guess`.
-    pub(super) fn expect(&self, guess: f64, Present { when, usual, volatility }: Present) -> Size {
+    pub(super) fn expect(&self, guess: f64, Moment { when, usual, volatility }: Moment) -> Size {
         let mean = self.mean.get();
         let unlike = |size: f64| {
             if size > 0.0 && mean > 0.0 {
@@ -212,9 +212,9 @@ impl Calibration {
         Self { size: None, scores: Scores::new(SCORES), fewest: FEWEST, largest: Peak::new(SCORES) }
     }
 
-    pub(super) fn expect(&self, guess: f64, present: Present) -> Size {
+    pub(super) fn expect(&self, guess: f64, moment: Moment) -> Size {
         match &self.size {
-            Some(size) => size.expect(guess, present),
+            Some(size) => size.expect(guess, moment),
             None => Size { signs: [0.0; SIGNS], size: 1.0 },
         }
     }
@@ -304,7 +304,7 @@ mod tests {
             let guess = 100.0 + 90.0 * (std::f64::consts::TAU * minute as f64 / 1440.0).sin();
             recent.push(Some(guess));
             let when = When::at(minute as f64);
-            let told = calibration.expect(guess, Present::new(&recent, when));
+            let told = calibration.expect(guess, Moment::new(&recent, when));
             let bound = calibration.margins(&told).and_then(|margins| Some(guess + margins.at(0.95)?));
             let truth = guess + size(guess, minute) * random.random_range(-1.0..1.0);
             if let Some(bound) = bound.filter(|_| minute >= 3 * 1440) {
@@ -358,7 +358,7 @@ mod tests {
         let mut learn = |from: usize, until: usize| {
             for i in from..until {
                 let when = When::at(i as f64);
-                let told = Size { size: 1.0, ..calibration.expect(10.0, Present::new(&recent, when)) };
+                let told = Size { size: 1.0, ..calibration.expect(10.0, Moment::new(&recent, when)) };
                 calibration.learn(10.0, 10.0 + (i % 50) as f64, &told, when);
             }
             calibration.margins(&Size { signs: [0.0; SIGNS], size: 1.0 })?.at(0.5)

@@ -1,6 +1,6 @@
 //! One step after the other: what was guessed is scored, experts learn, and guess again.
 
-use super::calibration::{Calibration, Margins, Present, Size, When};
+use super::calibration::{Calibration, Margins, Moment, Size, When};
 use super::conformal::Adaptive;
 use super::experts::{Expert, Grid, Known, Linear, Now, Stack, found, season_of, simple};
 use super::local_time::Zone;
@@ -209,17 +209,19 @@ impl Engine {
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
         let experts = self.simple.iter().map(|expert| size_of_val(expert.as_ref()) + expert.bytes());
-        let calibrations = self.calibrations.iter().map(|one| size_of::<Calibration>() + one.bytes());
-        let by_quantile = 4 * (self.calibrations.len() + 1) + 16;
+        let calibrations = self.calibrations.iter().map(Calibration::bytes);
+        let of_a_quantile = (self.calibrations.len() + 1) * size_of::<f32>() + 2 * size_of::<f64>();
         let said =
-            self.calibrations.len() * size_of::<Option<(f64, Size)>>() + by_quantile * self.quantiles.len();
+            self.calibrations.len() * size_of::<Option<(f64, Size)>>() + self.quantiles.len() * of_a_quantile;
         self.recent.bytes()
             + experts.sum::<usize>()
             + self.linear.bytes()
             + self.stack.bytes()
+            + size_of::<Calibration>() * self.calibrations.capacity()
             + calibrations.sum::<usize>()
             + self.mixture.bytes()
             + self.most.bytes()
+            + self.horizon.peak.bytes()
             + self.waiting.bytes()
             + self.waiting.len() * said
     }
@@ -297,14 +299,14 @@ impl Engine {
     }
 
     fn bound(&mut self, step: i64) {
-        let present = Present::new(&self.recent, self.when(self.clock.local(step)));
+        let moment = Moment::new(&self.recent, self.when(self.clock.local(step)));
         // The yardstick guesses as persistence does, which is the first.
         let all = self.guesses.first().into_iter().chain(&self.guesses);
         let guesses: Vec<Option<(f64, Size)>> = all
             .zip(&self.calibrations)
             .map(|(guess, calibration)| {
                 let guess = guess.filter(|guess| guess.is_finite())?;
-                Some((guess, calibration.expect(guess, present)))
+                Some((guess, calibration.expect(guess, moment)))
             })
             .collect();
         let said: Vec<Option<(f64, Margins<'_>)>> = guesses

@@ -478,7 +478,12 @@ impl Forecaster {
     /// Bytes that it takes, by the sizes of what it holds.
     pub fn bytes(&self) -> usize {
         let tuner = self.tuner.as_ref().map_or(0, Tuner::bytes);
-        size_of::<Self>() + self.series.bytes() + self.engine.bytes() + self.in_force.bytes() + tuner
+        size_of::<Self>()
+            + self.series.bytes()
+            + self.engine.bytes()
+            + self.in_force.bytes()
+            + self.most.bytes()
+            + tuner
     }
 
     /// Says what a pod carries: the promise is about pods, and they come whole.

@@ -3,8 +3,9 @@
 
 use super::recent::Ewma;
 
-/// Σ aᵢ bᵢ, in four sums side by side: a processor adds them at once, where each addition to a single one waits for the one before.
+/// Σ aᵢ bᵢ, of as many each, in four sums side by side: a processor adds them at once, where each addition to a single one waits for the one before.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
+    debug_assert_eq!(a.len(), b.len());
     let ((fours_a, rest_a), (fours_b, rest_b)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
     let mut sums = [0.0; 4];
     for (a, b) in fours_a.iter().zip(fours_b) {
@@ -217,6 +218,11 @@ impl QuantileRegression {
         let side = if residual < 0.0 { 1.0 - self.tau } else { self.tau };
         let least = (SMOOTHING * self.spread.get()).max(f64::MIN_POSITIVE);
         self.fit.learn(x, y, side * least / residual.abs().max(least));
+    }
+
+    /// What predicts.
+    pub(super) fn fit(&self) -> &Regression {
+        &self.fit
     }
 
     pub(super) fn solve(&mut self) {

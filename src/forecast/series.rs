@@ -40,42 +40,70 @@ pub struct Series {
     first: i64,
     /// Step by step, column by column; NaN throughout a step that is not known.
     rates: VecDeque<f32>,
-    floors: Runs,
+    floors: Flags,
     /// Steps that are known.
     known: usize,
 }
 
-/// Step numbers, as runs of successive ones: few steps are congested, and those in a row.
+/// Step numbers, a bit each.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Runs(VecDeque<Range<i64>>);
+struct Flags {
+    /// 64 numbers a word; the first and the last word have some, so that equal sets are equal.
+    words: VecDeque<u64>,
+    /// Which word is the first: that of numbers 64 times it and on.
+    first: i64,
+}
 
-impl Runs {
-    /// Takes in a number that is larger than all before.
+impl Flags {
+    /// Word and bit of a number.
+    fn place(number: i64) -> (i64, u64) {
+        (number.div_euclid(64), 1 << number.rem_euclid(64))
+    }
+
+    /// Takes in a number that is not less than any before.
     fn push(&mut self, number: i64) {
-        match self.0.back_mut() {
-            Some(run) if run.end == number => run.end += 1,
-            _ => self.0.push_back(number..number + 1),
+        let (word, bit) = Self::place(number);
+        if self.words.is_empty() {
+            self.first = word;
+        }
+        while self.first + (self.words.len() as i64) <= word {
+            self.words.push_back(0);
+        }
+        if let Some(last) = self.words.back_mut() {
+            *last |= bit;
         }
     }
 
     fn contains(&self, number: i64) -> bool {
-        let place = self.0.partition_point(|run| run.end <= number);
-        self.0.get(place).is_some_and(|run| run.contains(&number))
+        let (word, bit) = Self::place(number);
+        let index = usize::try_from(word - self.first).ok();
+        index.and_then(|index| self.words.get(index)).is_some_and(|word| word & bit != 0)
     }
 
     /// Forgets all numbers but those.
     fn keep(&mut self, numbers: Range<i64>) {
-        while self.0.front().is_some_and(|run| run.end <= numbers.start) {
-            self.0.pop_front();
+        let (first, from) = Self::place(numbers.start);
+        let (end, until) = Self::place(numbers.end);
+        for (number, word) in (self.first..).zip(&mut self.words) {
+            if number < first || number > end {
+                *word = 0;
+            }
+            if number == first {
+                *word &= !(from - 1);
+            }
+            if number == end {
+                *word &= until - 1;
+            }
         }
-        while self.0.back().is_some_and(|run| run.start >= numbers.end) {
-            self.0.pop_back();
+        while self.words.back() == Some(&0) {
+            self.words.pop_back();
         }
-        if let Some(run) = self.0.front_mut() {
-            run.start = run.start.max(numbers.start);
+        while self.words.front() == Some(&0) {
+            self.words.pop_front();
+            self.first += 1;
         }
-        if let Some(run) = self.0.back_mut() {
-            run.end = run.end.min(numbers.end);
+        if self.words.is_empty() {
+            self.first = 0;
         }
     }
 }
@@ -103,7 +131,7 @@ impl Series {
             capacity,
             first: 0,
             rates: VecDeque::new(),
-            floors: Runs::default(),
+            floors: Flags::default(),
             known: 0,
         }
     }
@@ -135,7 +163,7 @@ impl Series {
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        4 * self.rates.capacity() + size_of::<Range<i64>>() * self.floors.0.capacity()
+        4 * self.rates.capacity() + 8 * self.floors.words.capacity()
     }
 
     /// The number of the step that `at` lies in, counted from the epoch.
@@ -167,7 +195,7 @@ impl Series {
             return false;
         } else if number.saturating_sub(self.end()) >= self.capacity as i64 {
             self.rates.clear();
-            self.floors = Runs::default();
+            self.floors = Flags::default();
             self.known = 0;
             self.first = number;
         }
@@ -293,7 +321,8 @@ impl TryFrom<Stored> for Series {
         if schema != SERIES_SCHEMA {
             return Err(SeriesError::Schema(schema));
         }
-        if step < Span::from_secs(1) || !(1..=MOST_COLUMNS).contains(&columns) || capacity == 0 {
+        let has_capacity = capacity > 0 && i64::try_from(capacity).is_ok();
+        if step < Span::from_secs(1) || !(1..=MOST_COLUMNS).contains(&columns) || !has_capacity {
             return Err(SeriesError::Shape("the stored series has no step, columns or capacity that fit"));
         }
         let steps = i64::try_from(floors.len()).unwrap_or(i64::MAX);
@@ -308,11 +337,13 @@ impl TryFrom<Stored> for Series {
         if begins_and_ends.contains(&None) {
             return Err(SeriesError::Shape("the stored series is of another age"));
         }
-        let rates: VecDeque<f32> = rates.into_iter().map(|rate| rate.unwrap_or(f32::NAN)).collect();
+        let mut rates: VecDeque<f32> = rates.into_iter().map(|rate| rate.unwrap_or(f32::NAN)).collect();
+        // Collected in place, they keep the room that the options took.
+        rates.shrink_to_fit();
         let known = rates.iter().step_by(columns).filter(|rate| rate.is_finite()).count();
-        let mut runs = Runs::default();
-        (first..).zip(floors).filter(|(_, is_floor)| *is_floor).for_each(|(number, _)| runs.push(number));
-        Ok(Self { step, columns, capacity, first, rates, floors: runs, known })
+        let mut flags = Flags::default();
+        (first..).zip(floors).filter(|(_, is_floor)| *is_floor).for_each(|(number, _)| flags.push(number));
+        Ok(Self { step, columns, capacity, first, rates, floors: flags, known })
     }
 }
 
@@ -326,19 +357,65 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_are_a_set(steps in prop::collection::vec(1..4i64, 0..40), from in 0..60i64, count in 0..60i64) {
-            let (mut runs, mut set, mut number) = (Runs::default(), BTreeSet::new(), 0);
-            for step in steps {
+        fn flags_are_a_set(
+            steps in prop::collection::vec((1..90i64, any::<bool>()), 0..30),
+            start in -200..200i64,
+            kept in prop::collection::vec((0..300i64, 0..900i64), 0..3),
+        ) {
+            let (mut flags, mut set, mut number) = (Flags::default(), BTreeSet::new(), start);
+            for (step, _) in steps.iter().filter(|(_, is_floor)| *is_floor) {
                 number += step;
-                runs.push(number);
+                flags.push(number);
                 set.insert(number);
             }
-            runs.keep(from..from + count);
-            set.retain(|number| (from..from + count).contains(number));
-            for number in -1..130 {
-                prop_assert_eq!(runs.contains(number), set.contains(&number));
+            for (from, count) in kept {
+                let range = start + from..start + from + count;
+                flags.keep(range.clone());
+                set.retain(|number| range.contains(number));
             }
-            prop_assert_eq!(runs.0.iter().map(|run| run.end - run.start).sum::<i64>(), set.len() as i64);
+            flags.push(number + 1);
+            set.insert(number + 1);
+            for number in start - 70..number + 70 {
+                prop_assert_eq!(flags.contains(number), set.contains(&number), "{}", number);
+            }
+            // However it came to be, the same set is the same.
+            let mut anew = Flags::default();
+            set.into_iter().for_each(|number| anew.push(number));
+            prop_assert_eq!(flags, anew);
+        }
+
+        /// Whatever is appended, skipped, forgotten, written down and read: it holds the last steps of what was.
+        #[test]
+        fn it_holds_the_last_steps(
+            actions in prop::collection::vec((0..40u8, 0..5i64, any::<bool>()), 1..200),
+            memory in 1..70i64,
+        ) {
+            let mut series = minutes(memory);
+            let mut all: Vec<Option<(f64, bool)>> = Vec::new();
+            for (i, (action, gap, is_floor)) in actions.into_iter().enumerate() {
+                match action {
+                    0 => series = serde_json::from_str(&serde_json::to_string(&series).unwrap()).unwrap(),
+                    1 => {
+                        let kept = all.len().saturating_sub(gap as usize).max(all.len().min(1));
+                        series.truncate(kept as i64);
+                        all.truncate(kept);
+                    }
+                    2 => series = series.remembered_for(Span::from_secs(60 * memory)),
+                    _ => {
+                        let gap = if action == 3 { 20 * gap } else { gap / 3 };
+                        all.resize(all.len() + gap as usize, None);
+                        let rates = [i as f64];
+                        let step = Step { rates: &rates, is_floor };
+                        prop_assert!(series.push(all.len() as i64, Some(step)));
+                        all.push(Some((i as f64, is_floor)));
+                    }
+                }
+                prop_assert!(series.len() as i64 <= memory && series.end() == all.len() as i64 || series.is_empty());
+                for number in series.first()..series.end() {
+                    let held = series.step_at(number).map(|(rates, is_floor)| (rates[0], is_floor));
+                    prop_assert_eq!(held, all[number as usize], "step {}", number);
+                }
+            }
         }
     }
 

@@ -89,28 +89,36 @@ pub(crate) async fn drive(address: SocketAddr, kinds: Vec<Kind>, plan: Vec<(Dura
 /// The status line of the answer, or why there is none.
 pub(crate) async fn send(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
     let answer = answer(address, request).await?;
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
+    let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(line).into_owned())
 }
 
-async fn answer(address: SocketAddr, request: &[u8]) -> std::io::Result<String> {
+async fn answer(address: SocketAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    Ok(answer)
 }
 
 /// CPU-seconds that the server takes for one such request when nothing else is asked of it: the mean of `times`.
 pub(crate) async fn cost(address: SocketAddr, kind: &Kind, times: u32) -> std::io::Result<f64> {
+    let ask = async || {
+        let status = send(address, &kind.request).await?;
+        if status.contains(" 200 ") { Ok(()) } else { Err(std::io::Error::other(status)) }
+    };
+    // The first one finds nothing in any cache.
+    ask().await?;
     let before = cpu(address).await?;
     for _ in 0..times {
-        send(address, &kind.request).await?;
+        ask().await?;
     }
     Ok((cpu(address).await? - before) / f64::from(times))
 }
 
 async fn cpu(address: SocketAddr) -> std::io::Result<f64> {
     let page = answer(address, &Kind::get("/metrics", 0.0).request).await?;
+    let page = String::from_utf8_lossy(&page);
     let value = page.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
     value
         .and_then(|value| value.trim().parse().ok())

@@ -133,11 +133,11 @@ pub struct Report {
     pub rmse: f64,
     /// The same of x_t.
     pub rmse_persistence: f64,
-    /// Time of closing a step of the series: the median, so of a step in which nothing is fitted anew.
+    /// Time of closing a step of the series: the median. Where steps are shorter than ten minutes that is one in which nothing is fitted anew.
     pub seconds_per_step: f64,
     /// Mean time of a refit with all that was seen.
     pub seconds_per_refit: f64,
-    /// Time of a day's steps with all that is fitted and looked for meanwhile: the mean over the series.
+    /// Time of a day's steps with all that is fitted and looked for meanwhile: the mean over the series, its beginning included.
     pub seconds_per_day: f64,
     /// Memory of the forecaster at the end, in bytes.
     pub bytes_per_workload: usize,
@@ -253,7 +253,7 @@ pub fn backtest(
     Ok(done)
 }
 
-/// The middle one, or the later of two; zero of none.
+/// The middle one, of two the longer; zero of none.
 fn median(times: &mut [Span]) -> Span {
     let middle = times.len() / 2;
     if times.is_empty() { Span::ZERO } else { *times.select_nth_unstable(middle).1 }

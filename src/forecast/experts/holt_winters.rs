@@ -115,7 +115,7 @@ impl Expert for HoltWinters {
 
     fn bytes(&self) -> usize {
         let seasons: usize = self.variants.iter().map(|variant| 4 * variant.season.capacity()).sum();
-        seasons + self.tuned.bytes()
+        size_of::<Option<f64>>() * self.first.capacity() + seasons + self.tuned.bytes()
     }
 
     fn boxed(&self) -> Box<dyn Expert> {

@@ -60,16 +60,16 @@ impl Linear {
         let Some(Row { level, reference, inputs }) = self.waiting.take(known.origin) else { return };
         let rise = known.peak - level;
         // What is at least there says nothing to one who expects more.
-        let is_expected = |fit: &Regression| known.is_floor && rise <= fit.predict(&inputs);
-        if !is_expected(&self.plain) {
+        let tells = |fit: &Regression| !(known.is_floor && rise <= fit.predict(&inputs));
+        if tells(&self.plain) {
             self.plain.learn(&inputs, rise, 1.0);
         }
         // Relative to nothing there is no row.
         let weight = (reference * reference).recip();
-        if weight.is_finite() && !is_expected(&self.relative) {
+        if weight.is_finite() && tells(&self.relative) {
             self.relative.learn(&inputs, rise, weight);
         }
-        if !(known.is_floor && rise <= self.quantile.predict(&inputs)) {
+        if tells(self.quantile.fit()) {
             self.quantile.learn(&inputs, rise);
         }
         self.inputs = inputs;
@@ -84,7 +84,7 @@ impl Linear {
 
     /// Bytes on the heap.
     pub(in super::super) fn bytes(&self) -> usize {
-        let row = self.inputs.capacity().max(self.plain.inputs()) * 8;
+        let row = self.plain.inputs() * 8;
         let fits = self.plain.bytes() + self.relative.bytes() + self.quantile.bytes();
         fits + self.waiting.bytes() + self.waiting.len() * row
     }
@@ -110,6 +110,8 @@ impl Linear {
     fn look(&mut self, now: &Now<'_>, level: f64) {
         let inputs = &mut self.inputs;
         inputs.clear();
+        // Rows wait for as long as the horizon is: no more than they need.
+        inputs.reserve_exact(self.plain.inputs());
         let usual = now.recent.usual();
         inputs.extend([usual, level]);
         now.recent.each_level(|other| inputs.push(other - level));

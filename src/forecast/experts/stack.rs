@@ -63,7 +63,7 @@ impl Stack {
 
     /// Bytes on the heap.
     pub(in super::super) fn bytes(&self) -> usize {
-        let row = self.inputs.capacity().max(self.fits[0].inputs()) * 8;
+        let row = self.fits[0].inputs() * 8;
         let fits: usize = self.fits.iter().map(QuantileRegression::bytes).sum();
         fits + self.waiting.bytes() + self.waiting.len() * row
     }
@@ -73,6 +73,7 @@ impl Stack {
         let (level, reference) = (now.recent.level(), now.recent.reference());
         let inputs = &mut self.inputs;
         inputs.clear();
+        inputs.reserve_exact(self.fits[0].inputs());
         inputs.extend([1.0, level / reference]);
         inputs.extend(now.recent.spreads().map(|spread| spread / reference));
         inputs.extend(now.guesses.iter().map(|guess| (guess - level) / reference));
