@@ -84,16 +84,18 @@ impl Flags {
     fn keep(&mut self, numbers: Range<i64>) {
         let (first, from) = Self::place(numbers.start);
         let (end, until) = Self::place(numbers.end);
-        for (number, word) in (self.first..).zip(&mut self.words) {
-            if number < first || number > end {
-                *word = 0;
-            }
-            if number == first {
-                *word &= !(from - 1);
-            }
-            if number == end {
-                *word &= until - 1;
-            }
+        while self.first < first && self.words.pop_front().is_some() {
+            self.first += 1;
+        }
+        if let Some(word) = self.words.front_mut().filter(|_| self.first == first) {
+            *word &= !(from - 1);
+        }
+        let most = usize::try_from(end - self.first + 1).unwrap_or(0);
+        self.words.truncate(most);
+        if self.words.len() == most
+            && let Some(word) = self.words.back_mut()
+        {
+            *word &= until - 1;
         }
         while self.words.back() == Some(&0) {
             self.words.pop_back();
