@@ -1,8 +1,8 @@
 //! What requests cost, learned from real servers of two kinds under a load whose mix changes, and under one whose mix does not: a Prometheus and an
 //! etcd that are scraped by `plimsoll-adapter record`, and the fit over what it wrote.
 //!
-//! One of each kind work at the same time, for a quarter of an hour under a mix that changes and for another under one that does not. And the same
-//! load on one Prometheus and shared by two is the same MetricsQPS, which takes five minutes.
+//! One works at a time, for twenty minutes under a mix that changes and for as long under one that does not: what a request costs depends on what else
+//! the machine does. And the same load on one Prometheus and shared by two is the same MetricsQPS, which takes five minutes.
 //!
 //! They want a machine to themselves, and are reported as ignored: `cargo test -p plimsoll-adapter --test real_servers -- --ignored`. With
 //! `PLIMSOLL_SAMPLES` set to a folder what was recorded is kept there.
@@ -21,7 +21,6 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use etcd::Etcd;
@@ -38,9 +37,9 @@ use plimsoll_sim::costs::{Costs, learn};
 use plimsoll_sim::samples::Samples;
 use prometheus::Prometheus;
 
-/// A window. A request is counted where it ends, and its CPU where it was used: of one that takes a sixth of a window so much lies in the window before
-/// that a third of the CPU's variance cannot be told.
-const INTERVAL: &str = "10s";
+/// A window, which is as long as it is by default. A request is counted where it ends, and its CPU where it was used: of one that takes a sixth of a
+/// window so much lies in the window before that a third of the CPU's variance cannot be told.
+const INTERVAL: &str = "15s";
 
 /// CPU-seconds that requests of a kind take at most.
 ///
@@ -53,7 +52,7 @@ const SCANS: Heaviness = Heaviness { medium: 0.15, heavy: 0.8 };
 const LIGHT: f64 = 0.15;
 
 /// What the fit learns of; the last half scores it.
-const RECORDED: Duration = Duration::from_secs(840);
+const RECORDED: Duration = Duration::from_secs(1200);
 
 /// The R² that CPU must be predicted with where the mix varies.
 const ENOUGH: f64 = 0.9;
@@ -61,38 +60,44 @@ const ENOUGH: f64 = 0.9;
 /// How much worse than a cost per request weights may be where the mix is always the same.
 const WORSE: f64 = 0.01;
 
-/// What was learned of one server, or why nothing was.
-type Learned = Result<Costs, String>;
+/// What is asked.
+#[derive(Debug, Clone)]
+enum Server {
+    Prometheus(PathBuf),
+    Etcd(PathBuf),
+}
 
 fn main() -> ExitCode {
     // One after the other: all of them are of the same machine.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    let executables = prometheus::executable().and_then(|prometheus| Ok((prometheus, etcd::executable()?)));
-    let tests = [
-        ("prometheus, a mix that changes [a quarter of an hour]", 0, Mix::Varied),
-        ("etcd, a mix that changes [with the one before]", 1, Mix::Varied),
-        ("prometheus, always the same mix [a quarter of an hour]", 0, Mix::Constant),
-        ("etcd, always the same mix [with the one before]", 1, Mix::Constant),
+    let prometheus = prometheus::executable();
+    let servers = [
+        ("prometheus", prometheus.clone().map(Server::Prometheus)),
+        ("etcd", etcd::executable().map(Server::Etcd)),
     ];
-    let learned: [Arc<OnceLock<Vec<Learned>>>; 2] = Default::default();
-    let trial = |(name, number, mix): (&str, usize, Mix)| match executables.clone() {
-        Ok((prometheus, etcd)) => {
-            let learned = Arc::clone(&learned[usize::from(mix == Mix::Constant)]);
-            Trial::test(name, move || {
-                let all = learned.get_or_init(|| work(&prometheus, &etcd, mix));
-                check(all.get(number).ok_or("nothing was learned")?.as_ref()?, mix)
-            })
-            .with_ignored_flag(true)
+    let mut trials = Vec::new();
+    for (mix, mixed) in [(Mix::Varied, "a mix that changes"), (Mix::Constant, "always the same mix")] {
+        for (name, server) in servers.clone() {
+            let name = format!("{name}, {mixed} [twenty minutes]");
+            trials.push(trial(name, server, move |server| check(&work(&server, mix)?, mix)));
         }
-        Err(reason) => Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true),
-    };
-    let mut trials: Vec<Trial> = tests.into_iter().map(trial).collect();
-    let name = "the same load on one server and on two is the same MetricsQPS [five minutes]";
-    trials.push(match prometheus::executable() {
-        Ok(executable) => Trial::test(name, move || shared(&executable)).with_ignored_flag(true),
-        Err(reason) => Trial::test(format!("{name} [{reason}]"), || Ok(())).with_ignored_flag(true),
-    });
+    }
+    let name = "the same load on one server and on two is the same MetricsQPS [five minutes]".to_owned();
+    trials.push(trial(name, prometheus, |executable| shared(&executable)));
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// What is run by hand; without what it needs its name tells so.
+fn trial<T: Send + 'static>(
+    name: String,
+    needed: Result<T, String>,
+    run: impl FnOnce(T) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let trial = match needed {
+        Ok(needed) => Trial::test(name, move || run(needed)),
+        Err(reason) => Trial::test(format!("{name} [{reason}]"), || Ok(())),
+    };
+    trial.with_ignored_flag(true)
 }
 
 fn check(costs: &Costs, mix: Mix) -> Result<(), Failed> {
@@ -107,35 +112,45 @@ fn check(costs: &Costs, mix: Mix) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Runs one of each kind, and learns of both.
+/// Runs the server under the load, and learns what its requests cost.
 #[tokio::main]
-async fn work(prometheus: &PathBuf, etcd: &Path, mix: Mix) -> Vec<Learned> {
-    let now = (Clock::system().now() - Time::EPOCH).as_millis() / 1000;
-    let server = Prometheus::start_on_one_core(prometheus, &past(now));
-    let store = Etcd::start(etcd);
-    fill(store.address()).await;
+async fn work(server: &Server, mix: Mix) -> Result<Costs, String> {
     let folder = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("PLIMSOLL_SAMPLES").map(PathBuf::from);
     let kept = kept.unwrap_or_else(|| folder.path().to_owned());
-    let asked = sized(address(&server), QUERIES, |sizes| queries(now, sizes)).await;
-    let ranged = sized(store.address(), SCANS, ranges).await;
-    let work = [
-        ("prometheus", address(&server), asked, "prometheus_http_request_duration_seconds"),
-        ("etcd", store.address(), ranged, "grpc_server_handling_seconds"),
-    ];
-    let recordings = work.into_iter().map(|(name, address, kinds, histogram)| {
-        let out = kept.join(format!("{name}-{mix:?}.csv"));
-        async move {
-            let plan = plan(&kinds, mix, RECORDED + Duration::from_secs(30), 1);
-            let load = tokio::spawn(drive(address, kinds, plan));
-            let recorded = record(address, histogram, &out).await;
-            load.abort();
-            recorded?;
-            let samples = Samples::open(&out).map_err(|error| error.to_string())?;
-            learn(samples, FitSettings::default()).map_err(|error| error.to_string())
+    match server {
+        Server::Prometheus(executable) => {
+            let now = (Clock::system().now() - Time::EPOCH).as_millis() / 1000;
+            let server = Prometheus::start_on_one_core(executable, &past(now));
+            let kinds = sized(address(&server), QUERIES, |sizes| queries(now, sizes)).await;
+            let out = kept.join(format!("prometheus-{mix:?}.csv"));
+            recorded(address(&server), kinds, mix, "prometheus_http_request_duration_seconds", &out).await
         }
-    });
-    futures::future::join_all(recordings).await
+        Server::Etcd(executable) => {
+            let server = Etcd::start(executable);
+            fill(server.address()).await;
+            let kinds = sized(server.address(), SCANS, ranges).await;
+            let out = kept.join(format!("etcd-{mix:?}.csv"));
+            recorded(server.address(), kinds, mix, "grpc_server_handling_seconds", &out).await
+        }
+    }
+}
+
+/// What the server's requests cost, by what is recorded while they come.
+async fn recorded(
+    address: SocketAddr,
+    kinds: Vec<Kind>,
+    mix: Mix,
+    histogram: &str,
+    out: &Path,
+) -> Result<Costs, String> {
+    let plan = plan(&kinds, mix, RECORDED + Duration::from_secs(30), 1);
+    let load = tokio::spawn(drive(address, kinds, plan));
+    let recorded = record(address, histogram, out).await;
+    load.abort();
+    recorded?;
+    let samples = Samples::open(out).map_err(|error| error.to_string())?;
+    learn(samples, FitSettings::default()).map_err(|error| error.to_string())
 }
 
 /// Of a medium and of a heavy request: CPU-seconds, or the size as a share of the largest of its kind.
