@@ -334,7 +334,7 @@ async fn cpu_told(reply: Reply) -> Sample {
     let mut ready = BTreeMap::new();
     for pod in ["shop-0", "shop-1"] {
         let address = StandIn::start(Arc::new(page)).await.address;
-        ready.insert(pod.to_owned(), format!("http://{address}/metrics").parse().unwrap());
+        ready.insert(pod.to_owned(), Some(format!("http://{address}/metrics").parse().unwrap()));
     }
     let server = StandIn::start(reply).await;
     let endpoint = Endpoint::parse(&format!("http://{}", server.address)).unwrap();

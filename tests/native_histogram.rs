@@ -164,7 +164,7 @@ async fn seen(library: &Library, spec: &Spec, lists: &[Vec<f64>]) -> Vec<Vec<f64
     let board = Arc::new(Board::default());
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&board), clock.clone()));
     let key = ObjectKey::new("default", "shop");
-    let ready = BTreeMap::from([("pod".to_owned(), library.url())]);
+    let ready = BTreeMap::from([("pod".to_owned(), Some(library.url()))]);
     let object = Object {
         key: key.clone(),
         workload: spec.scale_target_ref.clone(),

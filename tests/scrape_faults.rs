@@ -100,10 +100,15 @@ struct World {
 
 impl World {
     async fn new(answers: Vec<Answer>) -> Self {
-        let mut ready = BTreeMap::new();
+        Self::with_pageless(answers, 0).await
+    }
+
+    /// With so many pods more whose page is not known.
+    async fn with_pageless(answers: Vec<Answer>, pageless: usize) -> Self {
+        let mut ready: BTreeMap<_, _> = (0..pageless).map(|i| (format!("pageless-{i}"), None)).collect();
         for (i, answer) in answers.into_iter().enumerate() {
             let url = format!("http://{}/metrics", pod(answer).await);
-            ready.insert(format!("pod-{i}"), url.parse().unwrap());
+            ready.insert(format!("pod-{i}"), Some(url.parse().unwrap()));
         }
         let spec: Spec = serde_json::from_value(serde_json::json!({
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"},
@@ -270,6 +275,26 @@ async fn compression_is_understood_or_refused() {
 #[tokio::test]
 async fn a_pod_that_is_silent_or_endless_is_given_up() {
     is_left_out(Arc::new(|_| None), "timeout").await;
+}
+
+/// As when a release renames the port: what its pods serve is not seen, and is not nothing.
+#[tokio::test]
+async fn a_pod_without_a_page_that_may_be_read_is_there_all_the_same() {
+    let mut world = World::with_pageless(vec![good(), good()], 1).await;
+    for _ in 0..10 {
+        let decision = world.round().await;
+        assert!(
+            matches!(&decision.outcome, Outcome::Desired(d) if d.reactive == 2 && d.replicas == 3),
+            "{decision:?}"
+        );
+    }
+    assert!(world.errors("no_page") > Some(9));
+    let mut world = World::with_pageless(vec![good()], 2).await;
+    for _ in 0..10 {
+        world.round().await;
+    }
+    let decision = world.round().await;
+    assert_eq!(decision.outcome, Outcome::NoOpinion(NoOpinion::Silent { silent: 2, ready: 3 }));
 }
 
 /// More of them than are read at a time: the round ends all the same, and with it the wait of those whose turn never came.

@@ -107,6 +107,7 @@ fn metrics(text: &mut String) {
     telemetry.scrape_failed(&object, "");
     telemetry.query_failed(&object, "");
     telemetry.answered(200, Span::ZERO);
+    telemetry.leads(true);
     telemetry.certificate_expires(jiff::Timestamp::UNIX_EPOCH);
     let page = telemetry.page();
     let mut helps: Vec<(&str, &str)> = Vec::new();

@@ -102,6 +102,7 @@ pub async fn run(options: Options, client: Client, clock: Clock, mut stop: Stop)
     let parts = adapter.parts();
     // One that stands by is as ready as it can be.
     parts.readiness.set();
+    parts.scraper.telemetry.leads(false);
     let (adapter_stopper, adapter_stop) = stop::channel();
     let mut serving = tokio::spawn(adapter.run(adapter_stop));
     let me = Me { api: Api::namespaced(client.clone(), namespace), pod: options.pod.clone() };

@@ -104,8 +104,9 @@ impl Classes {
         let mut sorted = Sorted { rates: vec![0.0; self.columns()], inexact: Vec::new() };
         for histogram in &group.histograms {
             let value = self.by.as_ref().map_or(0, |by| {
-                let value = histogram.labels().get(&by.label);
-                by.values.iter().position(|v| Some(v) == value).unwrap_or(by.values.len())
+                // Without the label is with an empty one, as everywhere in Prometheus.
+                let value = histogram.labels().get(&by.label).map_or("", String::as_str);
+                by.values.iter().position(|v| v == value).unwrap_or(by.values.len())
             });
             let split = self.edges.sort(histogram);
             for (total, rate) in sorted.rates[value * durations..].iter_mut().zip(&split.rates) {
@@ -134,6 +135,16 @@ mod tests {
     use super::*;
     use crate::load::{HistogramRates, Labels};
     use crate::units::{Rate, Span};
+
+    #[test]
+    fn a_label_that_is_not_there_is_an_empty_one() {
+        let by = ByLabel { label: "route".into(), values: vec![String::new()] };
+        let classes = Classes::by_duration(Edges::new(vec![]).unwrap()).and_label(by);
+        let rates = vec![Rate::new(3.0).unwrap()];
+        let histogram = HistogramRates::new(Labels::new(), vec![], rates, None).unwrap();
+        let group = Group { histograms: vec![histogram], ..Group::new(1, Span::from_secs(15)) };
+        assert_eq!(classes.sort(&group).rates, [3.0, 0.0]);
+    }
 
     #[test]
     fn values_with_classes_of_their_own_are_counted_apart_and_the_others_together() {

@@ -10,6 +10,9 @@ use crate::units::{Span, Time};
 /// Values that are remembered: the rest is noise, or an attack.
 const MOST_REMEMBERED: usize = 256;
 
+/// Bytes of a value that is remembered: longer ones are among the others.
+const LONGEST: usize = 256;
+
 /// Samples before values are chosen.
 const SAMPLES: u64 = 20;
 
@@ -51,6 +54,9 @@ impl LabelValues {
             sample.groups.iter().filter(|group| group.tells()).flat_map(|group| &group.histograms)
         {
             let value = histogram.labels().get(&self.label).map_or("", String::as_str);
+            if value.len() > LONGEST {
+                continue;
+            }
             // Without a sum of durations the requests themselves tell which values are rare.
             let busy = histogram.busy().map_or_else(|| histogram.total(), |busy| busy.get());
             if let Some(sum) = self.busy.get_mut(value) {

@@ -274,22 +274,23 @@ impl Learner {
         InForce { weights: Weights::all_alike(self.classes.clone()), source: WeightsInForce::CpuPerRequest }
     }
 
-    /// Learns from a sample, unless it shows congestion or pods so busy that durations are waiting as much as work;
-    /// `in_classes` sorts its requests.
+    /// Learns from a sample, unless it is congested or shows pods so busy that durations are waiting as much as work;
+    /// `in_classes` sorts its requests. Whether it did.
     pub(super) fn learn(
         &mut self,
-        load: &Load,
+        is_congested: bool,
         is_busy: bool,
         in_classes: impl Fn(&Classes) -> Option<FitSample>,
-    ) {
-        let Some(of_pods) = in_classes(&self.classes) else { return };
+    ) -> bool {
+        let Some(of_pods) = in_classes(&self.classes) else { return false };
         self.windows += 1;
         self.busy = if is_busy { self.busy.saturating_add(1) } else { 0 };
         if self.unit.is_none() {
             let requests: f64 = of_pods.rates[..self.classes.requests()].iter().sum();
             self.first.add(&of_pods, requests, 0.0);
         }
-        if !load.congestion.is_empty() || is_busy && self.busy <= MOST_BUSY {
+        let learns = !is_congested && (!is_busy || self.busy > MOST_BUSY);
+        if !learns {
             self.fit.interrupt();
         } else {
             let candidate = (self.fit.predict(&of_pods), of_pods.cpu);
@@ -305,6 +306,13 @@ impl Learner {
             let learned = self.fit.mean_cost().filter(|_| self.fit.samples() >= Self::SAMPLES_TO_SERVE);
             self.unit = learned.or_else(|| self.first.cpu_per_request());
         }
+        learns
+    }
+
+    /// What was learned by a clock that was ahead does not keep what comes from being learned.
+    pub(super) fn begin_at(&mut self, now: Time) {
+        self.fit.begin_at(now);
+        self.versions.begin_at(now);
     }
 
     /// How far the sample's own CPU bears out the work that its classes tell.

@@ -247,12 +247,12 @@ impl Part {
         self.growth += other.growth * share;
     }
 
-    /// What says that demand is more than this.
     /// Takes it from a counter in front of the workload how many requests arrive per second. Tells whether fewer complete.
     fn arrive(&mut self, arrived: f64, weights: &Weights, window: f64) -> Option<Congestion> {
         let completed = self.completed();
         self.unserved = (arrived - completed).max(0.0);
-        self.drained = (completed - arrived).max(0.0);
+        // More complete than arrive where a queue drains. Where none is seen to, the counter may miss some of the traffic.
+        self.drained = self.drained.min((completed - arrived).max(0.0));
         self.drained_metricsqps =
             if completed > 0.0 { weights.weigh(&self.rates) * self.drained / completed } else { 0.0 };
         let rate = self.unserved - self.rejected;
@@ -262,6 +262,7 @@ impl Part {
         grows.then_some(Congestion::QueueGrowing { rate })
     }
 
+    /// What says that demand is more than this.
     fn congestion(&self) -> Vec<Congestion> {
         let mut signs = Vec::new();
         let completed = self.completed();
@@ -296,7 +297,8 @@ fn offered(sample: &Sample, weights: &Weights, usual_cost: Option<f64>) -> Resul
             silent.push(Part::of(group, weights, &mut inexact));
         }
     }
-    let cost = cost(&fresh, weights, usual_cost)?;
+    let arrive = sample.offered.map_or(0.0, |arrived| arrived.get() * window(sample));
+    let cost = cost(&fresh, arrive, weights, usual_cost)?;
     let mut total = Part::empty(columns);
     total.add(&fresh, 1.0);
     for part in silent {
@@ -335,6 +337,14 @@ fn offered(sample: &Sample, weights: &Weights, usual_cost: Option<f64>) -> Resul
     })
 }
 
+/// Whether requests were turned away while the CPU was used that is told only now.
+pub(super) fn was_turning_away(sample: &Sample) -> bool {
+    let evidence = || sample.groups.iter().filter_map(|group| Some(&group.evidence.as_ref()?.of));
+    let completed: f64 = evidence().map(Group::total).sum();
+    let rejected: f64 = evidence().filter_map(|group| Some(group.rejected?.get())).sum();
+    rejected > REJECTED_SHARE * (completed + rejected)
+}
+
 /// The mean window of the pods that tell, in seconds.
 fn window(sample: &Sample) -> f64 {
     let telling = || sample.groups.iter().filter(|group| group.tells());
@@ -342,23 +352,23 @@ fn window(sample: &Sample) -> f64 {
 }
 
 /// Mean weight of a completed request. Where none completed, those that arrive count as they usually do; if that is not
-/// known either, or others have been waiting since before, the load is not known.
-fn cost(fresh: &Part, weights: &Weights, usual: Option<f64>) -> Result<f64, NothingCompletes> {
-    let completed = fresh.completed();
+/// known either, or others have been waiting since before, the load is not known. Work that is done tells that they do not just wait.
+fn cost(fresh: &Part, arrive: f64, weights: &Weights, usual: Option<f64>) -> Result<f64, NothingCompletes> {
+    let (completed, weight) = (fresh.completed(), weights.weigh(&fresh.rates));
     let nobody_waits = fresh.in_flight == 0.0 && fresh.rejected == 0.0;
     let all_are_new = fresh.in_flight - fresh.change < 1.0 || fresh.rejected > 0.0;
     match usual {
-        _ if completed > 0.0 => Ok(weights.weigh(&fresh.rates) / completed),
-        _ if nobody_waits => Ok(usual.unwrap_or(0.0)),
-        Some(usual) if all_are_new => Ok(usual),
-        _ => Err(NothingCompletes { in_flight: fresh.in_flight }),
+        _ if completed > 0.0 => Ok(weight / completed),
+        None if nobody_waits && arrive <= 0.0 => Ok(0.0),
+        Some(usual) if nobody_waits || all_are_new || weight > 0.0 => Ok(usual),
+        _ => Err(NothingCompletes { in_flight: fresh.in_flight.max(arrive) }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Classes, Edges, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA};
+    use crate::load::{Classes, Edges, Evidence, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA};
     use crate::units::{Span, Time};
 
     fn weights() -> Weights {
@@ -487,8 +497,49 @@ mod tests {
         let overloaded = at(200.0);
         assert_eq!((overloaded.offered.get(), overloaded.metricsqps.get()), (200.0, 360.0));
         assert_eq!(overloaded.congestion, [Congestion::QueueGrowing { rate: 100.0 }]);
-        let draining = at(50.0);
-        assert_eq!((draining.offered.get(), draining.metricsqps.get()), (50.0, 90.0));
+    }
+
+    /// A gauge shows the queue that drains. Where none does, the counter may miss traffic that comes another way: all that completes is load.
+    #[test]
+    fn fewer_arrivals_than_completions_are_believed_where_a_queue_is_seen_to_drain() {
+        let at = |offered: f64, change: f64| {
+            let pods = Pods { ready: 1, ..Pods::default() };
+            let groups =
+                vec![Group { in_flight: Some(InFlight { now: 100.0, change }), ..group(80.0, 20.0) }];
+            let offered = Rate::new(offered).ok();
+            let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered, groups };
+            let load = Load::of(&sample, &weights(), None).unwrap();
+            (load.offered.get(), load.metricsqps.get())
+        };
+        assert_eq!(at(50.0, -500.0), (50.0, 90.0));
+        assert_eq!(at(90.0, -500.0), (90.0, 162.0));
+        assert_eq!(at(0.0, -500.0), (50.0, 90.0));
+        assert_eq!(at(0.0, 0.0), (100.0, 180.0));
+    }
+
+    #[test]
+    fn arrivals_of_unknown_cost_of_which_none_completes_are_no_load_of_zero() {
+        let at = |offered: f64, usual: Option<f64>| {
+            let pods = Pods { ready: 1, ..Pods::default() };
+            let (offered, groups) = (Rate::new(offered).ok(), vec![group(0.0, 0.0)]);
+            let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered, groups };
+            Load::of(&sample, &weights(), usual).map(|load| load.metricsqps.get())
+        };
+        assert_eq!(at(100.0, None), Err(NothingCompletes { in_flight: 1000.0 }));
+        assert_eq!(at(100.0, Some(3.0)), Ok(300.0));
+        assert_eq!(at(0.0, None), Ok(0.0));
+    }
+
+    #[test]
+    fn what_was_turned_away_while_cpu_was_used_is_known_when_it_is_told() {
+        let told = |rejected: f64| {
+            let of = Group { rejected: Rate::new(rejected).ok(), ..group(90.0, 0.0) };
+            let evidence = Some(Box::new(Evidence { until: Time::EPOCH, of }));
+            let groups = vec![Group { evidence, ..group(10.0, 0.0) }];
+            let pods = Pods { ready: 1, ..Pods::default() };
+            was_turning_away(&Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered: None, groups })
+        };
+        assert!(!told(0.0) && !told(0.5) && told(10.0));
     }
 
     #[test]

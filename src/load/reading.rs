@@ -311,8 +311,12 @@ impl Reading {
         let rates =
             |h: &HistogramCounts| h.rates_since(earlier.get(&h.labels).copied(), same_process, window);
         let histograms = self.histograms.iter().map(rates);
+        // One that drops although the process goes on is not one counter: what was used is not known.
         let cpu = match before {
-            Some(before) => self.cpu_seconds.zip(before.cpu_seconds).map(|(now, then)| increase(now, then)),
+            Some(before) => {
+                let both = self.cpu_seconds.zip(before.cpu_seconds);
+                both.filter(|(now, then)| now >= then || began_anew).map(|(now, then)| increase(now, then))
+            }
             None => self.cpu_seconds,
         };
         // What was in flight in an old process died with it. A gauge that appears tells nothing of growth.

@@ -108,6 +108,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_turned_away_is_remembered_with_the_rest() {
+        let mut remembered = Remembered::default();
+        for i in 1..=10 {
+            let rejected = Rate::new(f64::from(i)).ok();
+            remembered.add(at(i.into()), &Group { rejected, ..second(5.0, 1) }, Span::from_secs(10));
+        }
+        let spent = Spent { cores: Cores::new(0.1).unwrap(), from: at(0), until: at(10) };
+        assert_eq!(remembered.evidence(&spent).unwrap().of.rejected, Rate::new(5.5).ok());
+    }
+
+    #[test]
     fn pieces_whose_buckets_differ_are_not_added_up() {
         let mut remembered = Remembered::default();
         let mut other = second(5.0, 1);

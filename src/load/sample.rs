@@ -166,8 +166,8 @@ impl Group {
         self.cpu.or_else(|| self.evidence.as_ref()?.of.cpu)
     }
 
-    /// The requests and the work of several, as many seconds of each as are given with it; none if that is no time, or their
-    /// buckets differ. Labels that one of them lacks had no requests in it. Nothing else is told.
+    /// The requests, those that were turned away, and the work of several, as many seconds of each as are given with it; none if that is no
+    /// time, or their buckets differ. Labels that one of them lacks had no requests in it. Nothing else is told.
     pub(super) fn over(parts: &[(f64, &Self)]) -> Option<Self> {
         let seconds: f64 = parts.iter().map(|(seconds, _)| seconds).sum();
         if seconds <= 0.0 {
@@ -184,10 +184,13 @@ impl Group {
         }
         let histograms =
             sums.into_iter().map(|(labels, sum)| sum.histogram(labels)).collect::<Option<_>>()?;
-        let work =
-            parts.iter().map(|(of, group)| Some(of / seconds * group.work?.get())).sum::<Option<f64>>();
-        let work = work.and_then(|work| Rate::new(work).ok());
-        Some(Self { histograms, work, ..Self::empty(Span::from_secs_f64(seconds)) })
+        let mean = |rate: fn(&Self) -> Option<Rate>| {
+            let sum =
+                parts.iter().map(|(of, group)| Some(of / seconds * rate(group)?.get())).sum::<Option<f64>>();
+            Rate::new(sum?).ok()
+        };
+        let (work, rejected) = (mean(|group| group.work), mean(|group| group.rejected));
+        Some(Self { histograms, work, rejected, ..Self::empty(Span::from_secs_f64(seconds)) })
     }
 
     /// Whether these rates are of now, and tell a load.

@@ -79,6 +79,11 @@ impl Versions {
         }
     }
 
+    /// Where the last change is later than `now`, as by a clock that was ahead, it was now.
+    pub(super) fn begin_at(&mut self, now: Time) {
+        self.changed = self.changed.map(|changed| changed.min(now));
+    }
+
     /// Whether weights may change at `at`.
     pub(super) fn may_change(&self, at: Time) -> bool {
         self.changed.is_none_or(|changed| at - changed >= DAY)

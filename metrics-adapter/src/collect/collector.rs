@@ -27,8 +27,8 @@ pub const MAX_CONCURRENT_PER_WORKLOAD: usize = 16;
 /// The pods of one workload, as whoever discovers them knows them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Targets {
-    /// Name and metrics page of each pod that takes requests.
-    pub ready: BTreeMap<String, Uri>,
+    /// Name and metrics page of each pod that takes requests; none of one whose page may not be read, or cannot be told.
+    pub ready: BTreeMap<String, Option<Uri>>,
     /// Pods on their way to being ready.
     pub warming: u32,
     /// The scale's `spec.replicas`, if known; else there are as many as there are pods.
@@ -89,6 +89,11 @@ impl Scraper {
 /// Why a pod was left out of a round.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ScrapeError {
+    /// It is not known where its page is.
+    #[error(
+        "it has no page that may be read: no port of its containers has the name in spec.load.source.scrape.port, or its address is no pod's own"
+    )]
+    NoPage,
     /// There is no page.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -107,6 +112,7 @@ impl ScrapeError {
     /// A word for a label: few, and none made of what a pod sent.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::NoPage => "no_page",
             Self::Fetch(error) => error.reason(),
             Self::Page(error) => error.reason(),
             Self::Reading(_) => "counts",
@@ -247,6 +253,11 @@ impl Collector {
         let (suspect, sound): (Vec<_>, Vec<_>) =
             targets.ready.iter().partition(|(pod, _)| self.faulty.contains(*pod));
         for (pod, url) in sound.into_iter().chain(suspect) {
+            let Some(url) = url else {
+                waiting.remove(pod);
+                self.take(pod, Err(ScrapeError::NoPage));
+                continue;
+            };
             pages.spawn(scrape(
                 pod.clone(),
                 url.clone(),

@@ -30,6 +30,9 @@ pub const MAX_SERIES: usize = 50_000;
 /// Most sets of labels that the wanted histogram has on one page: each is kept until the next page.
 pub const MAX_HISTOGRAMS: usize = 2_000;
 
+/// Most bytes of one such set, names and values.
+pub(super) const MAX_LABEL_BYTES: usize = 1 << 10;
+
 /// A page that no reading can be made of.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PageError {
@@ -57,6 +60,9 @@ pub enum PageError {
     /// More series than a page may have.
     #[error("more than {MAX_SERIES} series of the wanted metrics, or {MAX_HISTOGRAMS} sets of labels")]
     TooManySeries,
+    /// Labels longer than are kept.
+    #[error("the labels of a histogram have more than {MAX_LABEL_BYTES} bytes")]
+    LongLabels,
 }
 
 impl PageError {
@@ -64,6 +70,7 @@ impl PageError {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::TooManySeries
+            | Self::LongLabels
             | Self::Native(NativeError::TooManyBuckets)
             | Self::Broken(Broken { fault: BrokenFault::TooLarge, .. }) => "too_large",
             Self::Malformed(_) | Self::Broken(_) | Self::Le { .. } => "malformed",
@@ -297,6 +304,11 @@ impl<'query> Draft<'query> {
         let distinct: BTreeSet<&Labels> = histograms.iter().map(HistogramCounts::labels).collect();
         if distinct.len() < histograms.len() {
             return Err(PageError::Twice);
+        }
+        let bytes =
+            |labels: &Labels| labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if distinct.into_iter().any(|labels| bytes(labels) > MAX_LABEL_BYTES) {
+            return Err(PageError::LongLabels);
         }
         Ok(Reading { histograms, ..self.reading })
     }
@@ -550,5 +562,16 @@ process_start_time_seconds 40.25
         let page: String =
             (0..=MAX_SERIES).map(|i| format!("d_bucket{{i=\"{i}\",le=\"+Inf\"}} 1\n")).collect();
         assert_eq!(read(&plain(), &page), Err(PageError::TooManySeries));
+    }
+
+    /// They are kept until the next page, and of thousands of them.
+    #[test]
+    fn labels_as_long_as_a_page_are_refused() {
+        let long = "x".repeat(MAX_LABEL_BYTES);
+        let text = format!("d_bucket{{route=\"{long}\",le=\"+Inf\"}} 1\n");
+        let refused = read(&plain(), &text).unwrap_err();
+        assert_eq!((refused.reason(), &refused), ("too_large", &PageError::LongLabels));
+        let short = &text.replacen("xxxxxxxxxx", "", 1);
+        assert!(read(&plain(), short).is_ok());
     }
 }

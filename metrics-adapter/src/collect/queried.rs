@@ -260,7 +260,7 @@ impl Told {
         let lost = lost_pods(&group, lost, window)?;
         let offered = self.offered.map(|value| rate("the rate of arrivals", value)).transpose()?;
         let replicas = pods.replicas.unwrap_or(ready);
-        let pods = Pods { replicas, ready, warming, silent, updating: false };
+        let pods = Pods { replicas, ready, warming, silent, updating: pods.updating };
         let groups = if ready == 0 { vec![] } else { [Some(group), lost].into_iter().flatten().collect() };
         Ok(Sample { schema: SAMPLE_SCHEMA, at, pods, offered, groups })
     }
@@ -368,7 +368,7 @@ mod tests {
         QueriedPods {
             names,
             warming: 1,
-            updating: false,
+            updating: true,
             replicas: Some(7),
             cpu: PodCpu::default(),
             target: None,
@@ -413,7 +413,7 @@ mod tests {
             part("rejected", 0.25),
         ];
         let sample = sample(series, &known(&["a", "b"])).unwrap();
-        assert_eq!(sample.pods, Pods { replicas: 7, ready: 2, warming: 1, silent: 0, updating: false });
+        assert_eq!(sample.pods, Pods { replicas: 7, ready: 2, warming: 1, silent: 0, updating: true });
         let [group] = sample.groups.as_slice() else { panic!("one group") };
         assert_eq!((sample.at, group.pods, group.window), (AT, 2, WINDOW));
         assert_eq!((group.histograms[0].le(), rates_of(group)), (&[0.1, 0.5][..], vec![5.0, 3.0, 1.0]));

@@ -152,7 +152,7 @@ fn pages(document: &Document, targets: &[StaticTarget], cpu: PodCpu) -> Result<K
     let replicas = u32::try_from(ready.len()).unwrap_or(u32::MAX);
     let unnamed = targets.iter().position(|target| target.pod.is_none());
     let targets = Targets {
-        ready,
+        ready: ready.into_iter().map(|(pod, page)| (pod, Some(page))).collect(),
         warming: 0,
         replicas: Some(replicas),
         updating: false,

@@ -34,6 +34,9 @@ const COMES_BACK_WITHIN: Span = Span::from_secs(180);
 /// The same of the resource metrics: one restart of metrics-server is no reason to change every HPA, and back.
 const CPU_COMES_BACK_WITHIN: Span = Span::from_secs(300);
 
+/// While the lead changes hands nobody is behind the Service for some seconds: only who is out of reach for longer is lost.
+const REACHED_AGAIN_WITHIN: Span = Span::from_secs(60);
+
 /// Time between two looks, be nothing told meanwhile: a registration that was refused is tried again.
 const AGAIN: Span = Span::from_secs(30);
 
@@ -53,10 +56,7 @@ pub enum ExternalApi {
     /// Nobody: it is not registered.
     Nobody,
     /// This adapter's Service.
-    Ours {
-        /// The API server reaches it.
-        is_reached: bool,
-    },
+    Ours(Reach),
     /// Another Service.
     Taken {
         /// Its namespace and name.
@@ -64,23 +64,37 @@ pub enum ExternalApi {
     },
 }
 
+/// Whether the API server reaches the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It does.
+    Reached,
+    /// It does not at this moment.
+    Away,
+    /// It has not for [`REACHED_AGAIN_WITHIN`].
+    Lost,
+}
+
 impl ExternalApi {
-    /// Whether an HPA of ours would be answered.
+    /// Whether an HPA that follows already is answered.
     ///
     /// # Errors
     /// Why not, and what to do.
     pub(super) fn check(&self) -> Result<(), Actuated> {
         let trouble = |reason, message: String| Err(Actuated::Trouble { reason, message });
         match self {
-            Self::Ours { .. } => Ok(()),
+            Self::Ours(Reach::Reached | Reach::Away) => Ok(()),
+            Self::Ours(Reach::Lost) => Err(not_reached()),
             Self::Unknown => {
                 trouble("ExternalMetricsUnknown", "who answers external metrics is being looked up".into())
             }
             Self::Nobody => trouble(
                 "ExternalMetricsNotServed",
                 format!(
-                    "the APIService {} is not there: start the adapter with --register-api-service, or use actuation Scale",
-                    name()
+                    "the APIService {} is not there: an adapter with --register-api-service makes it within {} s, the rest of another's upgrade \
+                     waited for; without, use actuation Scale",
+                    name(),
+                    (COMES_BACK_WITHIN + AGAIN).as_secs_f64()
                 ),
             ),
             Self::Taken { by } => trouble(
@@ -93,21 +107,41 @@ impl ExternalApi {
         }
     }
 
-    /// Whether an HPA that does not follow yet would be answered. One that follows already is left to follow: it holds.
+    /// Whether an HPA that does not follow yet would be answered at this moment.
     ///
     /// # Errors
     /// Why not, and what to do.
     pub(super) fn check_reached(&self) -> Result<(), Actuated> {
         match self {
-            Self::Ours { is_reached: false } => Err(Actuated::trouble_because(
-                "ExternalMetricsNotReached",
-                format!(
-                    "the API server does not reach the adapter, so no HPA is made yet: kubectl get apiservice {} says why",
-                    name()
-                ),
-            )),
+            Self::Ours(Reach::Away) => Err(not_reached()),
             _ => self.check(),
         }
+    }
+}
+
+fn not_reached() -> Actuated {
+    Actuated::trouble_because(
+        "ExternalMetricsNotReached",
+        format!(
+            "the API server does not reach the adapter, so HPAs that follow hold their replicas and none is made: kubectl get apiservice {} says why",
+            name()
+        ),
+    )
+}
+
+/// Since when the adapter is out of reach.
+#[derive(Debug, Default)]
+struct OutOfReach(Option<Time>);
+
+impl OutOfReach {
+    /// What to call what was found at `now`: who is away for long is lost.
+    fn tell(&mut self, found: ExternalApi, now: Time) -> ExternalApi {
+        if found != ExternalApi::Ours(Reach::Away) {
+            self.0 = None;
+            return found;
+        }
+        let since = *self.0.get_or_insert(now);
+        ExternalApi::Ours(if now - since < REACHED_AGAIN_WITHIN { Reach::Away } else { Reach::Lost })
     }
 }
 
@@ -153,7 +187,9 @@ impl ServedAt {
 pub(super) fn judge(found: Option<&APIService>, ours: &ServedAt) -> ExternalApi {
     let Some(found) = found else { return ExternalApi::Nobody };
     match found.spec.as_ref().and_then(|spec| spec.service.as_ref()) {
-        Some(service) if ours.is_at(service) => ExternalApi::Ours { is_reached: is_available(found) },
+        Some(service) if ours.is_at(service) => {
+            ExternalApi::Ours(if is_available(found) { Reach::Reached } else { Reach::Away })
+        }
         Some(service) => {
             let part = |text: &Option<String>| text.clone().unwrap_or_default();
             ExternalApi::Taken {
@@ -186,6 +222,7 @@ pub(super) async fn keep(
     let mut known: Option<Option<APIService>> = None;
     // Who has seen none from the start waits for none to come back.
     let mut was_there: Option<Time> = None;
+    let mut out_of_reach = OutOfReach::default();
     loop {
         tokio::select! {
             event = found.next() => match event {
@@ -199,7 +236,7 @@ pub(super) async fn keep(
             () = again.next() => {}
         }
         let Some(service) = &known else { continue };
-        let is = judge(service.as_ref(), &ours);
+        let is = out_of_reach.tell(judge(service.as_ref(), &ours), clock.now());
         if is != ExternalApi::Nobody {
             was_there = Some(clock.now());
         }
@@ -219,9 +256,7 @@ pub(super) async fn keep(
                 continue;
             }
             (ExternalApi::Nobody, _) => timeout(PATIENCE, register(&api, &ours)).await,
-            (ExternalApi::Ours { .. }, Some(service)) => {
-                timeout(PATIENCE, refresh(&api, &ours, service)).await
-            }
+            (ExternalApi::Ours(_), Some(service)) => timeout(PATIENCE, refresh(&api, &ours, service)).await,
             _ => continue,
         };
         match done {
@@ -337,7 +372,7 @@ mod tests {
     #[test]
     fn our_own_is_known_by_its_service() {
         let found = judge(Some(&service_of(&ours())), &ours());
-        assert_eq!(found, ExternalApi::Ours { is_reached: false });
+        assert_eq!(found, ExternalApi::Ours(Reach::Away));
         assert!(found.check().is_ok() && found.check_reached().is_err());
         let mut reached = service_of(&ours());
         let condition = APIServiceCondition {
@@ -350,5 +385,25 @@ mod tests {
         assert_eq!(judge(None, &ours()), ExternalApi::Nobody);
         let local = APIService { spec: Some(APIServiceSpec::default()), ..APIService::default() };
         assert!(matches!(judge(Some(&local), &ours()), ExternalApi::Taken { .. }));
+    }
+
+    /// A minute without an answer is told of whoever follows; a change of the lead is not.
+    #[test]
+    fn who_is_out_of_reach_for_long_is_lost() {
+        let mut out_of_reach = OutOfReach::default();
+        let at = |seconds| Time::EPOCH + Span::from_secs(seconds);
+        let away = ExternalApi::Ours(Reach::Away);
+        let mut tell = |found: &ExternalApi, seconds| out_of_reach.tell(found.clone(), at(seconds));
+        assert_eq!(tell(&away, 0), away);
+        assert_eq!(tell(&ExternalApi::Ours(Reach::Reached), 30), ExternalApi::Ours(Reach::Reached));
+        assert_eq!(tell(&away, 50), away);
+        assert_eq!(tell(&away, 109), away);
+        let lost = tell(&away, 110);
+        assert_eq!(lost, ExternalApi::Ours(Reach::Lost));
+        let (reason, message) = lost.check().unwrap_err().trouble().unwrap();
+        assert_eq!(reason, "ExternalMetricsNotReached");
+        assert!(message.contains("hold their replicas"), "{message}");
+        assert_eq!(tell(&ExternalApi::Nobody, 120), ExternalApi::Nobody);
+        assert_eq!(tell(&away, 130), away);
     }
 }

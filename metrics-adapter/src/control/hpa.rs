@@ -11,8 +11,8 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use plimsoll::hpa::Behavior;
-use plimsoll::spec::{Mode, OnDelete, ScaleTargetRef, Spec};
+use plimsoll::hpa::{Behavior, SelectPolicy};
+use plimsoll::spec::{Mode, OnDelete, ScaleTargetRef, Spec, Target};
 
 use crate::board::ObjectKey;
 use crate::external::{AUTOSCALER_LABEL, Metric};
@@ -31,8 +31,11 @@ pub(super) const TRANSFER: &str = "plimsoll.dev/transfer-hpa-ownership";
 /// The `selectPolicy` that shuts a direction.
 const DISABLED: &str = "Disabled";
 
-/// Share of the CPU request above which the HPA scales up by itself, should nobody else tell it to.
-const CPU_SAFETY_NET: i32 = 90;
+/// Percentage of the CPU request above which the HPA scales up by itself, should nobody else tell it to.
+const CPU_SAFETY_NET: u32 = 90;
+
+/// Percentage points that it is at least above the percentage that decisions aim at: below, it would decide itself.
+const ABOVE_TARGET: u32 = 10;
 
 /// How an HPA for `spec` should be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +92,7 @@ pub(super) fn left_behind(hpa: &HorizontalPodAutoscaler, spec: Option<&Spec>) ->
     let kept = |label: &str| Some((label.to_owned(), hpa.metadata.labels.as_ref()?.get(label)?.clone()));
     let labels = [MANAGED_BY, AUTOSCALER_LABEL].into_iter().filter_map(kept).collect();
     let mut left = hpa.spec.clone().unwrap_or_default();
-    left.metrics = Some(vec![cpu()]);
+    left.metrics = Some(vec![cpu(spec.map(|spec| &spec.target))]);
     match spec {
         Some(spec) => left.behavior = Some(api(&spec.behavior.clone().unwrap_or_default())),
         // It may have been shut by a pause.
@@ -120,7 +123,7 @@ fn hpa_spec(key: &ObjectKey, spec: &Spec, shape: Shape) -> HorizontalPodAutoscal
     let (min_replicas, max_replicas) = bounds(widest_bounds(spec));
     let mut metrics = vec![follow(&key.name)];
     if shape.has_cpu {
-        metrics.push(cpu());
+        metrics.push(cpu(Some(&spec.target)));
     }
     HorizontalPodAutoscalerSpec {
         scale_target_ref: CrossVersionObjectReference { api_version: Some(api_version), kind, name },
@@ -166,10 +169,15 @@ fn follow(object: &str) -> MetricSpec {
     }
 }
 
-fn cpu() -> MetricSpec {
+/// The safety net beside what decisions aim at, if that is known.
+fn cpu(target: Option<&Target>) -> MetricSpec {
+    let aimed_at = match target {
+        Some(Target::CpuUtilization(percent)) => *percent,
+        Some(Target::MetricsQpsPerPod(_) | Target::Latency(_)) | None => 0,
+    };
     let target = MetricTarget {
         type_: "Utilization".to_owned(),
-        average_utilization: Some(CPU_SAFETY_NET),
+        average_utilization: i32::try_from(CPU_SAFETY_NET.max(aimed_at.saturating_add(ABOVE_TARGET))).ok(),
         ..MetricTarget::default()
     };
     MetricSpec {
@@ -179,9 +187,13 @@ fn cpu() -> MetricSpec {
     }
 }
 
-/// How whoever follows may move: as the user says, by single pods, and not at all where a direction is shut.
+/// How whoever follows may move: as the user says, by single pods, and not at all where a direction is shut. That it is open is said
+/// too, so that nobody else can shut it unnoticed.
 pub(super) fn behavior(spec: &Spec, moves: Moves) -> Behavior {
-    let behavior = spec.behavior.clone().unwrap_or_default().exact();
+    let mut behavior = spec.behavior.clone().unwrap_or_default().exact();
+    for rules in [&mut behavior.scale_up, &mut behavior.scale_down] {
+        rules.get_or_insert_default().select_policy.get_or_insert(SelectPolicy::Max);
+    }
     match moves {
         Moves::Nowhere => behavior.never_up().never_down(),
         Moves::UpOnly => behavior.never_down(),
@@ -334,9 +346,24 @@ mod tests {
         assert_eq!(hpa["spec"]["metrics"], expected);
         assert_eq!(
             hpa["spec"]["behavior"],
-            json!({"scaleUp": {"tolerance": "0"}, "scaleDown": {"tolerance": "0"}})
+            json!({
+                "scaleUp": {"selectPolicy": "Max", "tolerance": "0"},
+                "scaleDown": {"selectPolicy": "Max", "tolerance": "0"},
+            })
         );
         assert_eq!((&hpa["spec"]["minReplicas"], &hpa["spec"]["maxReplicas"]), (&json!(2), &json!(10)));
+    }
+
+    #[test]
+    fn the_safety_net_is_above_what_decisions_aim_at() {
+        let net = |target: serde_json::Value| {
+            let hpa = made(json!({ "target": target }), FOLLOWED);
+            hpa["spec"]["metrics"][1]["resource"]["target"]["averageUtilization"].clone()
+        };
+        assert_eq!(net(json!({"cpuUtilization": 50})), json!(90));
+        assert_eq!(net(json!({"cpuUtilization": 85})), json!(95));
+        assert_eq!(net(json!({"cpuUtilization": 100})), json!(110));
+        assert_eq!(net(json!({"metricsQPSPerPod": "10"})), json!(90));
     }
 
     #[test]
@@ -357,7 +384,7 @@ mod tests {
         assert_eq!(down["stabilizationWindowSeconds"], json!(60));
         let tolerance: plimsoll::units::Quantity = serde_json::from_value(down["tolerance"].clone()).unwrap();
         assert_eq!(tolerance.as_milli(), 50);
-        assert_eq!(hpa["spec"]["behavior"]["scaleUp"], json!({"tolerance": "0"}));
+        assert_eq!(hpa["spec"]["behavior"]["scaleUp"], json!({"selectPolicy": "Max", "tolerance": "0"}));
     }
 
     #[test]
@@ -367,10 +394,10 @@ mod tests {
             let policy = |direction: &str| hpa["spec"]["behavior"][direction]["selectPolicy"].clone();
             [policy("scaleUp"), policy("scaleDown")]
         };
-        assert_eq!(policies("Auto", Moves::Freely), [json!(null), json!(null)]);
+        assert_eq!(policies("Auto", Moves::Freely), [json!("Max"), json!("Max")]);
         assert_eq!(policies("Auto", Moves::Nowhere), [json!("Disabled"), json!("Disabled")]);
-        assert_eq!(policies("Auto", Moves::UpOnly), [json!(null), json!("Disabled")]);
-        assert_eq!(policies("ScaleUpOnly", Moves::Freely), [json!(null), json!("Disabled")]);
+        assert_eq!(policies("Auto", Moves::UpOnly), [json!("Max"), json!("Disabled")]);
+        assert_eq!(policies("ScaleUpOnly", Moves::Freely), [json!("Max"), json!("Disabled")]);
     }
 
     #[test]

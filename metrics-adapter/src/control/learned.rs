@@ -46,6 +46,17 @@ pub(super) enum LearnedError {
     NotLeading,
 }
 
+impl LearnedError {
+    /// Whether the next try may well do better: neither what is there nor the adapter's rights are to blame.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Api(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
+            Self::Api(_) => true,
+            Self::Json(_) | Self::Damaged(_) | Self::NotLeading => false,
+        }
+    }
+}
+
 /// The ConfigMaps of all objects.
 #[derive(Clone)]
 pub(super) struct Learned {

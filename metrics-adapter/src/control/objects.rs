@@ -154,6 +154,7 @@ impl Controller {
             () = stop.told() => return Ok(()),
             ended = beside.join_next() => return Err(EndedEarly::of(ended)),
         }
+        context.scraper.telemetry.leads(true);
         let mut sweep = tokio::time::interval(SWEEP);
         let mut is_interrupted = false;
         let ended = loop {

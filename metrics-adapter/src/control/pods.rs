@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::collect::PodCpu;
 
 /// Labels by which a workload's controller marks the version of the template that a pod was made from.
-const TEMPLATE_LABELS: [&str; 2] = ["pod-template-hash", "controller-revision-hash"];
+const TEMPLATE_LABELS: [&str; 3] =
+    ["pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash"];
 
 /// A pod as it is decoded: the fields that are looked at.
 #[derive(Debug, Clone, Serialize, Deserialize, Resource)]
@@ -194,10 +195,13 @@ impl Pods {
         self.staying().next().map(|_| self.cpu().request.is_some())
     }
 
-    /// The metrics page of each pod that takes requests, as far as it may be read: at the pod's own address and a port that it
+    /// Each pod that takes requests, with its metrics page as far as that may be read: at the pod's own address and a port that it
     /// declares, never through its node's network.
-    pub(super) fn pages(&self, scrape: &Scrape) -> BTreeMap<String, Uri> {
+    pub(super) fn pages(&self, scrape: &Scrape) -> BTreeMap<String, Option<Uri>> {
         let url = |pod: &PodFacts| {
+            if pod.has_host_network {
+                return None;
+            }
             let port = pod.ports.get(&scrape.port)?;
             let address = SocketAddr::new(pod.ip.filter(is_of_a_pod)?, *port);
             let path = scrape.path.strip_prefix('/').unwrap_or(&scrape.path);
@@ -207,8 +211,8 @@ impl Pods {
             };
             format!("{scheme}://{address}/{path}").parse().ok()
         };
-        let readable = self.staying().filter(|(_, pod)| pod.is_ready && !pod.has_host_network);
-        readable.filter_map(|(name, pod)| Some((name.clone(), url(pod)?))).collect()
+        let ready = self.staying().filter(|(_, pod)| pod.is_ready);
+        ready.map(|(name, pod)| (name.clone(), url(pod))).collect()
     }
 
     /// Why some pods that take requests have no page that may be read, for people.
@@ -365,7 +369,7 @@ mod tests {
     }
 
     fn pages(pods: &Pods) -> Vec<String> {
-        pods.pages(&Scrape::default()).into_values().map(|url| url.to_string()).collect()
+        pods.pages(&Scrape::default()).into_values().flatten().map(|url| url.to_string()).collect()
     }
 
     #[test]
@@ -396,10 +400,25 @@ mod tests {
     }
 
     #[test]
+    fn a_ready_pod_that_cannot_be_read_is_there_all_the_same() {
+        let renamed = json!({"/spec/containers": [{"ports": [{"name": "other", "containerPort": 9090}]}]});
+        let both = of(vec![pod("a", json!({})), pod("b", renamed)]);
+        let pages = both.pages(&Scrape::default());
+        assert_eq!(
+            pages.iter().map(|(name, page)| (&**name, page.is_some())).collect::<Vec<_>>(),
+            [("a", true), ("b", false)]
+        );
+        assert!(both.unreadable(&Scrape::default()).unwrap().contains("1 pods declare no container port"));
+    }
+
+    #[test]
     fn pods_of_two_templates_are_a_rollout_until_the_old_ones_are_told_to_go() {
         let old = pod("a", json!({}));
         let new = pod("b", json!({"/metadata/labels": {"pod-template-hash": "two"}}));
         let going = pod("a", json!({"/metadata/deletionTimestamp": "2026-01-01T00:01:00Z"}));
+        let rollouts = ["one", "two"]
+            .map(|hash| pod(hash, json!({"/metadata/labels": {"rollouts-pod-template-hash": hash}})));
+        assert!(of(rollouts.into()).are_updating(), "those of an Argo Rollout");
         assert!(!of(vec![old.clone()]).are_updating());
         assert!(of(vec![old, new.clone()]).are_updating());
         assert!(!of(vec![going, new]).are_updating());

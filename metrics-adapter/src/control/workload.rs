@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::actuation::{Actuated, Actuator, Surroundings};
 use super::conditions::{self, Facts};
 use super::credentials::{Asker, ScrapeAccess};
+use super::learned::LearnedError;
 use super::pods::{self, Pods, Seen};
 use super::source::{Feed, WantedSource, source};
 use super::status::{self, StatusWriter, Subject};
@@ -36,6 +37,9 @@ const SETTLING: u32 = 4;
 
 /// Time between two writes of what was learned.
 const KEEP_EVERY: Span = Span::from_secs(600);
+
+/// Rounds that an object waits for what was learned of it: nothing is decided meanwhile, and replicas are held.
+const MOST_UNREAD: u32 = 4;
 
 /// Longest time for the last of them, and for forgetting it: nothing waits for either.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -95,6 +99,8 @@ pub(super) struct Workload {
     rounds: u32,
     /// The HPA that follows does nothing about less than 10 %, as the last round found.
     follower_is_tolerant: bool,
+    /// Rounds in which the API server did not tell what a leader before has learned.
+    unread: u32,
 }
 
 /// The engine of an object, and how it is told of pods.
@@ -144,6 +150,7 @@ impl Workload {
             status: StatusWriter::default(),
             rounds: 0,
             follower_is_tolerant: false,
+            unread: 0,
         }
     }
 
@@ -289,14 +296,29 @@ impl Workload {
     }
 
     /// What a leader before this one has learned.
-    async fn learned_before(&mut self, about: &str) -> Option<Checkpoint> {
-        let learned = self.context.learned.as_ref()?.read(&self.key, about).await;
-        match &learned {
-            Ok(Some(_)) => tracing::info!(object = %self.key, "what a leader before has learned is taken up"),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(object = %self.key, %error, "everything is learned anew"),
+    ///
+    /// # Errors
+    /// When that is not told at the moment, and may be in the next round: without it what is kept would soon be overwritten.
+    async fn learned_before(&mut self, about: &str) -> Result<Option<Checkpoint>, LearnedError> {
+        let Some(store) = &self.context.learned else { return Ok(None) };
+        let object = &self.key;
+        match store.read(object, about).await {
+            Ok(learned) => {
+                if learned.is_some() {
+                    tracing::info!(%object, "what a leader before has learned is taken up");
+                }
+                Ok(learned)
+            }
+            Err(error) if error.may_pass() && self.unread < MOST_UNREAD => {
+                self.unread += 1;
+                tracing::warn!(%object, %error, "what a leader before has learned is not told: asked again in a round");
+                Err(error)
+            }
+            Err(error) => {
+                tracing::warn!(%object, %error, "everything is learned anew");
+                Ok(None)
+            }
         }
-        learned.ok().flatten()
     }
 
     /// Keeps what was learned for the next leader, from time to time and at each version of weights.
@@ -450,7 +472,10 @@ impl Workload {
         let learned = match &self.running {
             Some(running) if same_series(running) => running.mind.checkpoint().await,
             Some(_) => None,
-            None => self.learned_before(&engine::about(&spec.scale_target_ref, &query)).await,
+            None => match self.learned_before(&engine::about(&spec.scale_target_ref, &query)).await {
+                Ok(learned) => learned,
+                Err(_) => return Ok(false),
+            },
         };
         self.end_engine().await?;
         let context = &self.context;

@@ -1,6 +1,5 @@
 //! The simulated part of the demo: requests, and pods that serve them and show it over HTTP.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -146,8 +145,7 @@ impl World {
         state.advance(self.clock.now());
         let url = |name: &str| format!("http://{}/{name}/metrics", self.pages).parse::<Uri>();
         let ready = state.cluster.pods().filter(|pod| pod.phase == Phase::Ready);
-        let ready: BTreeMap<String, Uri> =
-            ready.filter_map(|pod| Some((pod.name.to_owned(), url(pod.name).ok()?))).collect();
+        let ready = ready.map(|pod| (pod.name.to_owned(), url(pod.name).ok())).collect();
         let config = state.cluster.config();
         let cpu = PodCpu { request: Some(config.cores), limit: Some(config.usable()) };
         let (warming, replicas) = (state.count().1, state.cluster.replicas());

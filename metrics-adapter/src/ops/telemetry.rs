@@ -45,6 +45,8 @@ pub struct Telemetry {
     queries: Family<QueryLabels, Counter>,
     query_seconds: Histogram,
     round_seconds: Histogram,
+    /// Empty without a cluster, in which several may stand by.
+    leading: Family<NoLabels, Gauge>,
     /// Empty until there is a certificate.
     certificate_expiry: Family<NoLabels, Gauge>,
 }
@@ -69,6 +71,9 @@ impl Telemetry {
         let round_seconds = Histogram::new(ROUND_BOUNDS);
         let help = "Time to read all pods of one workload and decide";
         registry.register("round_duration_seconds", help, round_seconds.clone());
+        let leading = Family::default();
+        let help = "1 while this adapter leads and has begun to decide, 0 while it stands by";
+        registry.register("leading", help, leading.clone());
         let certificate_expiry = Family::default();
         let help = "When the certificate that the external metrics API shows is not valid any more";
         registry.register("certificate_expiry_timestamp_seconds", help, certificate_expiry.clone());
@@ -80,6 +85,7 @@ impl Telemetry {
             queries,
             query_seconds,
             round_seconds,
+            leading,
             certificate_expiry,
         }
     }
@@ -105,6 +111,11 @@ impl Telemetry {
     /// Notes how long a round of scraping and its decision took.
     pub fn round_took(&self, took: Span) {
         self.round_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes whether this adapter of a cluster is the one that decides.
+    pub fn leads(&self, is_leading: bool) {
+        self.leading.get_or_create(&NoLabels {}).set(i64::from(is_leading));
     }
 
     /// Notes until when the certificate that is served with is valid.

@@ -183,7 +183,7 @@ impl Pod {
                     .take()
                     .filter(|old| began_anew && !self.restarted && old.total() > group.total());
                 self.restarted = old.is_some();
-                Some(if has_some {
+                Some(if has_some || began_anew {
                     // What the old process counted last is lost: for a round its last rate counts, if that is more.
                     old.unwrap_or(group)
                 } else {

@@ -481,3 +481,37 @@ fn a_sum_that_drops_is_a_reset_and_buckets_that_were_empty_are_known() {
     counters.read("b", page(10, &[0.5, 5.0], &[0.0, 1000.0, 1000.0], None)).unwrap();
     assert_eq!(rates(&counters.sample(at(10), &ready(&["b"])).groups[0]), [0.0, 100.0, 0.0]);
 }
+
+/// One that was killed has not answered a request yet: what it did before is not nothing, and what it does now is not known.
+#[test]
+fn a_restarted_pod_without_a_histogram_counts_at_what_it_told_before_and_then_has_not_told() {
+    let mut counters = Counters::new(INTERVAL);
+    let started = |seconds, reading| Reading { started: Some(at(seconds)), ..reading };
+    counters.read("a", started(-900, page(0, 0.0, 0.0))).unwrap();
+    counters.read("a", started(-900, page(10, 1000.0, 0.0))).unwrap();
+    let bare = |seconds| started(19, Reading { at: at(seconds), ..Reading::default() });
+    counters.read("a", bare(20)).unwrap();
+    assert_eq!(rates(&counters.sample(at(20), &ready(&["a"])).groups[0]), [100.0, 0.0]);
+    counters.read("a", bare(30)).unwrap();
+    assert!(!counters.sample(at(30), &ready(&["a"])).groups[0].tells());
+    counters.read("a", started(19, page(40, 50.0, 0.0))).unwrap();
+    assert_eq!(rates(&counters.sample(at(40), &ready(&["a"])).groups[0]), [5.0, 0.0]);
+}
+
+/// Two series of one name on a page whose order changes.
+#[test]
+fn cpu_that_drops_although_the_process_goes_on_is_not_known() {
+    let mut counters = Counters::new(INTERVAL);
+    let with = |seconds, cpu| Reading {
+        started: Some(at(-900)),
+        cpu_seconds: Some(cpu),
+        ..page(seconds, seconds as f64, 0.0)
+    };
+    counters.read("a", with(0, 900.0)).unwrap();
+    let mut cpu = |seconds, total| {
+        counters.read("a", with(seconds, total)).unwrap();
+        counters.sample(at(seconds), &ready(&["a"])).groups[0].cpu
+    };
+    assert_eq!(cpu(10, 500.0), None);
+    assert_eq!(cpu(20, 510.0), Cores::new(1.0).ok());
+}

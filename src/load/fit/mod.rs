@@ -144,6 +144,9 @@ pub struct CostFit {
     #[serde(default)]
     per_pod: Movement,
     last: Option<Time>,
+    /// Seconds between the last two samples.
+    #[serde(default)]
+    apart: f64,
     samples: u64,
 }
 
@@ -184,6 +187,7 @@ impl CostFit {
             classes,
             settings,
             last: None,
+            apart: 0.0,
             samples: 0,
         }
     }
@@ -223,9 +227,14 @@ impl CostFit {
             return;
         }
         let apart = self.last.map_or(window, |last| (sample.at - last).as_secs_f64());
-        if apart > GAP_WINDOWS * window {
+        // Windows that are always so far apart, as those of CPU that is told seldom, follow each other all the same; only CPU that was spent
+        // in the window before cannot be told then.
+        if apart > GAP_WINDOWS * window.max(self.apart) {
             self.interrupt();
+        } else if let Some((lag, _)) = self.lagged.as_mut().filter(|_| apart > GAP_WINDOWS * window) {
+            lag.interrupt();
         }
+        self.apart = apart;
         if self.samples == 0 {
             let durations: Vec<f64> = self.classes.iter().map(|class| class.lasts).collect();
             self.lagged = Lag::new(&durations, window).map(|lag| (lag, self.aligned.clone()));
@@ -276,6 +285,14 @@ impl CostFit {
     pub(super) fn predict(&self, sample: &FitSample) -> f64 {
         let work: f64 = self.costs().iter().zip(&sample.rates).map(|(cost, rate)| cost * rate).sum();
         self.idle() * sample.pods + work
+    }
+
+    /// Where the last sample is later than `now`, as by a clock that was ahead, those that come are not before it.
+    pub(super) fn begin_at(&mut self, now: Time) {
+        if self.last.is_some_and(|last| last > now) {
+            self.interrupt();
+            self.last = None;
+        }
     }
 
     /// The next sample does not follow the last one: what was in between cannot be learned from.

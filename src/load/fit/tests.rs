@@ -425,3 +425,27 @@ fn a_sample_for_the_fit_is_of_the_pods_that_show_requests_and_cpu() {
     let of_pods = FitSample::of(&sample, &classes).unwrap();
     assert_eq!((of_pods.pods, of_pods.rates, of_pods.cpu), (4.0, vec![30.0, 2.0], 0.75));
 }
+
+/// CPU that is told every two windows, of one of them.
+#[test]
+fn windows_with_time_between_them_are_learned_from_all_the_same() {
+    let mut fit = CostFit::new(WORLD.classes(), FitSettings::default());
+    for (i, sample) in WORLD.play(1).into_iter().enumerate() {
+        fit.observe(&FitSample { at: Time::EPOCH + WINDOW * (2 * i as i64 + 1), ..sample });
+    }
+    assert!((fit.costs()[4] / WORLD.costs[4] - 1.0).abs() < 0.05, "{:?}", fit.costs());
+    let report = fit.report();
+    assert!(report.is_identifiable() && report.beats_rivals, "{report:?}");
+}
+
+#[test]
+fn samples_after_a_clock_that_was_ahead_are_learned_from() {
+    let mut fit = CostFit::new(WORLD.classes(), FitSettings::default());
+    let samples = WORLD.play(1);
+    fit.observe(&FitSample { at: samples[10].at, ..samples[0].clone() });
+    fit.observe(&samples[1]);
+    assert_eq!(fit.samples(), 1, "one that is not after the last one");
+    fit.begin_at(samples[1].at);
+    fit.observe(&samples[1]);
+    assert_eq!(fit.samples(), 2);
+}

@@ -19,7 +19,7 @@ use super::cost::{CostFilter, Counted};
 use super::edges::Edges;
 use super::fit::{FitReport, FitSample, FitSettings};
 use super::learner::{InForce, Learner, MOST_BUSY, Trust, utilization};
-use super::offered::{Load, NothingCompletes, WeightsInForce};
+use super::offered::{Load, NothingCompletes, WeightsInForce, was_turning_away};
 use super::sample::Sample;
 use super::versions::Version;
 use super::weights::Weights;
@@ -31,6 +31,9 @@ const KNEE: f64 = 0.8;
 
 /// Windows may overlap by this share of one and still count as following each other.
 const OVERLAP: f64 = 0.1;
+
+/// Clocks that are ahead by less are caught up with soon: whoever tells CPU goes by one of their own.
+const AHEAD: Span = Span::from_secs(600);
 
 /// How requests are weighed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,6 +141,7 @@ impl LoadModel {
     /// # Errors
     /// When it cannot be known, or not yet.
     pub fn observe(&mut self, sample: &Sample) -> Result<Load, Unknown> {
+        self.begin_at(sample.at);
         match &self.weighing {
             Weighing::Given(weights) => {
                 let weights = weights.clone();
@@ -150,23 +154,36 @@ impl LoadModel {
         }
     }
 
+    /// What was learned by a clock that was ahead does not keep what comes from being learned.
+    fn begin_at(&mut self, now: Time) {
+        let latest = now + AHEAD;
+        for at in [&mut self.learned_until, &mut self.evidence_until, &mut self.drift_since] {
+            *at = at.filter(|at| *at <= latest);
+        }
+        if let Some(learner) = &mut self.learner {
+            learner.begin_at(latest);
+        }
+    }
+
     fn observe_given(&mut self, sample: &Sample, weights: &Weights) -> Result<Load, Unknown> {
         let load = Load::of(sample, weights, self.cost())?;
         let is_busy = is_busy(sample);
+        let is_congested = !load.congestion.is_empty();
         if self.is_new_evidence(sample) {
+            let was_congested = is_congested || was_turning_away(sample);
             let ratio = self.share_that_cpu_explains(sample, weights);
             let learner = self.learner.get_or_insert_with(Learner::of_metricsqps);
             if let Some(ratio) = ratio {
-                learner.compare_metricsqps(ratio, is_busy || !load.congestion.is_empty());
+                learner.compare_metricsqps(ratio, is_busy || was_congested);
             }
             // The one class of this fit is MetricsQPS itself.
-            learner.learn(&load, is_busy, |_| {
+            learner.learn(was_congested, is_busy, |_| {
                 let of_pods = FitSample::of(sample, weights.classes())?;
                 let requests = Some(weights.requests(&of_pods.rates));
                 Some(FitSample { rates: vec![weights.weigh(&of_pods.rates)], requests, ..of_pods })
             });
         }
-        let is_busy = is_busy || !load.congestion.is_empty();
+        let is_busy = is_busy || is_congested;
         let borne_out = if is_busy { self.share_that_cpu_explains(sample, weights) } else { None };
         let trust = match borne_out {
             // More CPU than usual is no reason to count more than what was typed.
@@ -196,10 +213,9 @@ impl LoadModel {
         let InForce { weights, source } = learner.in_force();
         let load = Load::of(sample, &weights, usual)?;
         learner.check_edges(sample, &load);
-        let is_crowded = is_busy(sample) || !load.congestion.is_empty();
-        if is_new {
-            learner.learn(&load, is_busy(sample), in_classes);
-        }
+        let was_congested = !load.congestion.is_empty() || was_turning_away(sample);
+        let is_crowded = is_busy(sample) || was_congested;
+        let has_learned = is_new && learner.learn(was_congested, is_busy(sample), in_classes);
         if !learner.is_serving() {
             let samples = learner.windows();
             let has_cpu = in_classes(learner.classes()).is_some();
@@ -214,7 +230,8 @@ impl LoadModel {
         let variance = in_classes(learner.classes())
             .filter(|_| !is_by_class)
             .map(|of_pods| learner.variance_of_one(&of_pods.rates));
-        let changed = if is_new { learner.publish(sample.at, in_classes) } else { None };
+        // In an overload the next samples would not tell old weights from new ones.
+        let changed = if has_learned { learner.publish(sample.at, in_classes) } else { None };
         let load = Load { weights: source, ..load };
         let load = self.estimate(sample, load, trust, variance);
         // From the next sample on.
@@ -308,6 +325,8 @@ impl LoadModel {
         // A congested workload does all the work that it can: there is at least that much.
         let is_floor = is_vouched_for && !load.congestion.is_empty() && requests > 0.0;
         let cost = if is_floor { filter.cost().max(work / requests) } else { filter.cost() };
+        // Tokens may flow for longer than a window before a request completes.
+        let ongoing = if requests > 0.0 || seconds <= 0.0 { 0.0 } else { work / seconds };
         let standard_error = if offered > 0.0 {
             offered * filter.standard_error()
         } else if seconds > 0.0 {
@@ -316,7 +335,7 @@ impl LoadModel {
             0.0
         };
         Load {
-            metricsqps: MetricsQps::saturating(offered * cost),
+            metricsqps: MetricsQps::saturating((offered * cost).max(ongoing)),
             standard_error: MetricsQps::saturating(standard_error),
             borne_out: matches!(load.weights, WeightsInForce::Fitted { .. }).then_some(factor),
             ..load
@@ -361,7 +380,7 @@ fn is_busy(sample: &Sample) -> bool {
 }
 
 /// Whether a window of this end and length hardly overlaps one that ended at `until`.
-fn is_after(until: Option<Time>, (at, window): (Time, Span)) -> bool {
+pub(super) fn is_after(until: Option<Time>, (at, window): (Time, Span)) -> bool {
     let least = Span::from_secs_f64(window.as_secs_f64() * (1.0 - OVERLAP));
     until.is_none_or(|until| at - until >= least)
 }

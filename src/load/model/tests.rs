@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::*;
-use crate::load::{Congestion, Evidence, Group, HistogramRates, Labels, Pods, SAMPLE_SCHEMA};
+use crate::load::{Congestion, Evidence, Group, HistogramRates, InFlight, Labels, Pods, SAMPLE_SCHEMA};
 use crate::units::{Cores, Rate};
 
 const LE: [f64; 3] = [0.01, 0.1, 1.0];
@@ -528,4 +528,43 @@ fn classes_that_the_first_page_did_not_show_are_found() {
     let version = play.model.version().unwrap();
     assert_eq!(version.weights.classes().edges().as_slice(), LE);
     close(version.weights.weights()[3] * version.unit, 0.5, 0.1);
+}
+
+/// A node whose clock was two hours ahead, and a release after the adapter has moved to another.
+#[test]
+fn what_a_clock_learned_that_was_ahead_keeps_nothing_from_being_followed() {
+    let mut play = Play::settled();
+    let before = play.usual();
+    let replicas = play.replicas(&before);
+    play.now = Time::EPOCH + (play.now - Time::EPOCH - Span::from_secs(7200));
+    play.dearer = 2.0;
+    (0..3).for_each(|_| drop(play.usual()));
+    let after = play.usual();
+    close(play.replicas(&after), 2.0 * replicas, 0.1);
+}
+
+/// Requests of a minute in windows of a quarter of one: tokens flow while none of them ends.
+#[test]
+fn tokens_that_flow_before_a_request_ends_are_load() {
+    let mut play = Play::new(Fitting { has_work: true, ..Fitting::default() });
+    let window = |play: &mut Play, requests: f64, tokens: f64| {
+        let rates = [0.0, 0.0, requests, 0.0].map(Rate::saturating).to_vec();
+        let cpu = IDLE * f64::from(play.pods) + 0.001 * requests + 0.0004 * tokens;
+        play.sample(vec![Group {
+            pods: play.pods,
+            histograms: vec![HistogramRates::new(Labels::new(), LE.to_vec(), rates, None).unwrap()],
+            cpu: Some(Cores::saturating(cpu)),
+            work: Some(Rate::saturating(tokens)),
+            in_flight: Some(InFlight { now: 100.0, change: 0.0 }),
+            ..Group::empty(WINDOW)
+        }])
+    };
+    for _ in 0..480 {
+        play.pods = play.rng.random_range(3..8);
+        let (requests, tokens) = (play.rng.random_range(50.0..150.0), play.rng.random_range(1e3..9e3));
+        let _ = window(&mut play, requests, tokens);
+    }
+    let ending = window(&mut play, 100.0, 5000.0).unwrap().metricsqps.get();
+    let none_ends = window(&mut play, 0.0, 5000.0).unwrap().metricsqps.get();
+    close(none_ends / ending, 2.0 / 2.1, 0.1);
 }

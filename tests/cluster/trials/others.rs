@@ -110,6 +110,17 @@ fn edited(program: &Path) -> Result<(), Failed> {
         scene.apply(&autoscaler(NAME, json!({"maxReplicas": 20}))).await;
         let is_gone = async || (slow().await != Some(77)).then_some(());
         scene.until("the HPA has it no more", is_gone).await;
+
+        // The runbook's way to hold an HPA without the adapter.
+        let frozen = json!({"spec": {"behavior": {
+            "scaleUp": {"selectPolicy": "Disabled"}, "scaleDown": {"selectPolicy": "Disabled"}}}});
+        scene.hpa_api().patch(NAME, &person, &Patch::Merge(frozen)).await.unwrap();
+        let message = scene.until_condition("Ready", "False", "HPAChangedByOther").await;
+        assert!(message.contains("selectPolicy"), "{message}");
+        let thawed = json!({"spec": {"behavior": {
+            "scaleUp": {"selectPolicy": null}, "scaleDown": {"selectPolicy": null}}}});
+        scene.hpa_api().patch(NAME, &person, &Patch::Merge(thawed)).await.unwrap();
+        scene.until_condition("Ready", "True", "Deciding").await;
     })
 }
 

@@ -35,12 +35,14 @@ impl Preflight {
         access: Access,
     ) -> Vec<Check> {
         const WHAT: &str = "metrics page";
-        let pages = pods.pages(scrape);
-        let Some((pod, url)) = pages.into_iter().next() else {
-            let why = pods.unreadable(scrape);
-            let why = why.unwrap_or_else(|| "no ready pod has an address that may be read".to_owned());
+        let unreadable = pods.unreadable(scrape);
+        let Some((pod, url)) = pods.pages(scrape).into_iter().find_map(|(pod, url)| Some((pod, url?))) else {
+            let why = unreadable.unwrap_or_else(|| "no ready pod has an address that may be read".to_owned());
             return vec![Check::wrong(WHAT, why)];
         };
+        if let Some(why) = unreadable {
+            return vec![Check::wrong(WHAT, why)];
+        }
         let clock = Clock::system();
         if access == Access::Unknown {
             let said = "is not asked for from here without the pods' credentials, or with a token in the clear: see the adapter's log";
