@@ -192,10 +192,15 @@ impl Target {
     }
 }
 
+/// Most lines of what the API server says that are told: conflicts are named one a line.
+const MOST_LINES: usize = 8;
+
 /// What the API server said, on one line.
 pub(super) fn told(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => status.message.lines().next().unwrap_or_default().to_owned(),
+        kube::Error::Api(status) => {
+            status.message.lines().take(MOST_LINES).map(str::trim).collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
     }
 }
