@@ -3,34 +3,50 @@
 //! MetricsQPS is requests times their mean cost. The number of requests is known exactly and at once; their mean cost
 //! rests on the few heavy ones among them, and over one window it is mostly noise. How much of it is noise depends on the
 //! workload and on the hour, so there is no one right gain: [`CostFilter`] keeps the mean over several lengths of time,
-//! from this window alone to all since the last jump, scores each by how well it would have told the work of
-//! the next window given its requests, and mixes them by their scores. A mix that wanders is followed
-//! slowly, one that switches at once; a workload with thousands of requests a window is taken at its word.
+//! from this window alone to nearly all, and mixes them by the pods that each would have needed ([`TrackRecord`]); by
+//! their errors of late while those are not known. A mix that wanders is followed slowly, one that switches at once: two
+//! windows in a row that are beyond what the slowest of them has ever erred by are a change, and what was before it is forgotten.
 //!
-//! Measured on four real traces, as they are, thinned and amplified, and on six made-up ones (pods needed at equal
-//! shortage, one and two windows late): within half a percent of the better of QPS, the raw sum and CPU per request, the
-//! latter with the gain that is best in hindsight; a Kalman filter with resets is 3 % above it, the raw sum 15 %.
+//! Measured on three real traces in windows of 15 s to 10 min, against the best of QPS, the raw sum and CPU per request at each point in
+//! hindsight: 2.2 % more pods at equal shortage on average, 27 % at the worst of 29 points ([why](../docs/decisions.md)).
+
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Windows after which one counts half, in all but the last expert: this one alone, to nearly constant.
-const HALF_LIVES: [f64; 4] = [0.0, 1.0, 8.0, 64.0];
+use super::track_record::TrackRecord;
 
-/// The last expert is the mean since the last jump.
-const EXPERTS: usize = HALF_LIVES.len() + 1;
-const SINCE_JUMP: usize = EXPERTS - 1;
+/// Windows after which one counts half, expert by expert: this one alone, to nearly constant.
+const HALF_LIVES: [f64; EXPERTS] = [0.0, 1.0, 8.0, 64.0, 512.0];
+const EXPERTS: usize = 5;
+
+/// Those that go further back than this begin anew when the mix has changed.
+const FORGETS_SOON: f64 = 1.0;
 
 /// Windows after which scores and moments count half: a quarter of an hour of 15 s scrapes.
 const SCORE_HALF_LIFE: f64 = 64.0;
 
-/// An expert that errs by 7 % more has half the weight.
+/// An expert that errs by 7 % more has half the weight...
 const SHARPNESS: i32 = 10;
+
+/// ...or one that needs 2 % more pods, once that many windows tell what it needs.
+const SHARPNESS_IN_PODS: i32 = 30;
+const WINDOWS_TO_TELL: f64 = 64.0;
+
+/// Windows after which one counts half in how far costs usually stray: three hours of 15 s scrapes.
+const STRAYS_HALF_LIFE: f64 = 700.0;
+
+/// Windows that a claim is ahead: replicas that follow it are there no sooner.
+const AHEAD: usize = 2;
 
 /// No expert dies, so that it can come back.
 const LEAST_WEIGHT: f64 = 0.01;
 
-/// Standard deviations that make a jump.
-const JUMP: f64 = 4.0;
+/// Standard deviations beyond which a window's cost is another one, so many windows in a row on the same side that are a change of the mix, and the
+/// windows to know the deviation from.
+const CHANGE: f64 = 3.0;
+const CONFIRMS: u32 = 2;
+const WINDOWS_TO_CHANGE: f64 = 20.0;
 
 /// Requests that the cost before the first window is worth.
 const PRIOR_REQUESTS: f64 = 4.0;
@@ -67,13 +83,22 @@ pub(super) struct CostFilter {
     counted: f64,
     /// Variance among the experts.
     disagreement: f64,
+    /// Squares of the logarithm by which a window's cost strays from the slowest expert's, and the windows that they are of.
+    #[serde(default)]
+    strays: [f64; 2],
+    /// What each expert took the work to be in the last windows, the oldest first.
+    #[serde(default)]
+    claims: VecDeque<[f64; EXPERTS]>,
+    /// Windows in a row that look like another mix.
+    #[serde(default)]
+    change: Option<Change>,
     /// Relative variance by which the cost moves between windows.
     moves: f64,
     has_learned: bool,
 }
 
 /// A mean over some length of time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Expert {
     work: f64,
     requests: f64,
@@ -82,6 +107,17 @@ struct Expert {
     cost: f64,
     /// Work by which it erred of late.
     loss: f64,
+    #[serde(default)]
+    record: TrackRecord,
+}
+
+/// Windows that may be the first ones of another mix.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Change {
+    is_heavier: bool,
+    windows: u32,
+    work: f64,
+    requests: f64,
 }
 
 impl CostFilter {
@@ -93,17 +129,21 @@ impl CostFilter {
             squared: PRIOR_REQUESTS,
             cost: prior,
             loss: 0.0,
+            record: TrackRecord::default(),
         };
         let [n, work, squared] =
             [PRIOR_REQUESTS, PRIOR_REQUESTS * prior, 2.0 * PRIOR_REQUESTS * prior * prior];
         Self {
-            experts: [expert; EXPERTS],
+            experts: std::array::from_fn(|_| expert.clone()),
             moments: [n, work, squared],
             drift: [0.0, PRIOR_REQUESTS],
             cost: prior,
             variance: 1.0,
             counted: 1.0 / PRIOR_REQUESTS,
             disagreement: 0.0,
+            strays: [0.0; 2],
+            claims: VecDeque::new(),
+            change: None,
             moves: 0.0,
             has_learned: false,
         }
@@ -138,14 +178,29 @@ impl CostFilter {
             expert.loss = slow * loss + (work - requests * expert.cost).abs();
         }
         self.has_learned = true;
+        if self.claims.len() >= AHEAD
+            && let Some(claims) = self.claims.pop_front()
+            && work > 0.0
+        {
+            self.experts
+                .iter_mut()
+                .zip(claims)
+                .for_each(|(expert, claimed)| expert.record.add(claimed, work));
+        }
         self.learn_drift(observed, requests, slow);
+        self.note_change(observed, counted);
         for (expert, half_life) in self.experts.iter_mut().zip(HALF_LIVES) {
             expert.add(work, requests, keep(half_life));
         }
-        self.learn_since_jump(observed, counted);
+        if let Some(change) = self.change.take_if(|change| change.windows >= CONFIRMS) {
+            let slow =
+                self.experts.iter_mut().zip(HALF_LIVES).filter(|(_, half_life)| *half_life > FORGETS_SOON);
+            slow.for_each(|(expert, _)| expert.begin_with(&change));
+        }
         for expert in &mut self.experts {
             expert.cost = expert.work / expert.requests;
         }
+        self.claims.push_back(std::array::from_fn(|i| requests * self.experts[i].cost));
         for (moment, value) in self.moments.iter_mut().zip([requests, work, squared]) {
             *moment = slow * *moment + value;
         }
@@ -170,29 +225,51 @@ impl CostFilter {
         self.moves = (self.drift[0] / self.drift[1]).max(0.0);
     }
 
-    fn learn_since_jump(&mut self, observed: f64, counted: &Counted) {
+    /// Notes whether this window looks like another mix than all that the slowest expert knows.
+    fn note_change(&mut self, observed: f64, counted: &Counted) {
         let Counted { requests, work, squared } = *counted;
-        let expert = &mut self.experts[SINCE_JUMP];
-        let usual = self.variance * expert.cost * expert.cost;
-        // A single heavy request is no jump: it brings its own variance.
-        let own = squared / requests - observed * observed;
-        let variance =
-            usual.max(own) / requests + usual * expert.squared / (expert.requests * expert.requests);
-        if (observed - expert.cost).abs() > JUMP * variance.sqrt() {
-            expert.add(work, requests, 0.0);
-        } else {
-            expert.add(work, requests, 1.0);
+        let before = self.change.take();
+        let [.., slowest] = &self.experts;
+        if observed <= 0.0 || slowest.cost <= 0.0 {
+            return;
         }
+        // A single heavy request is no change: it brings its own variance.
+        let own = squared / (requests * observed * observed) - 1.0;
+        let variance = self.variance.max(own) / requests
+            + self.variance * slowest.squared / (slowest.requests * slowest.requests);
+        let [squares, windows] = self.strays;
+        let strays = if windows > WINDOWS_TO_CHANGE { squares / windows } else { f64::INFINITY };
+        let stray = (observed / slowest.cost).ln();
+        let deviation = stray / strays.max(variance).sqrt();
+        let slow = keep(STRAYS_HALF_LIFE);
+        self.strays = [slow * squares + (stray * stray).min(OUTLIER * strays), slow * windows + 1.0];
+        if deviation.abs() <= CHANGE {
+            return;
+        }
+        let is_heavier = deviation > 0.0;
+        let first = Change { is_heavier, windows: 0, work: 0.0, requests: 0.0 };
+        let Change { windows, work: earlier, requests: counted_before, .. } =
+            before.filter(|before| before.is_heavier == is_heavier).unwrap_or(first);
+        self.change = Some(Change {
+            is_heavier,
+            windows: windows + 1,
+            work: earlier + work,
+            requests: counted_before + requests,
+        });
     }
 
     fn mix(&mut self) {
-        let least = self.experts.iter().map(|e| e.loss).fold(f64::INFINITY, f64::min);
-        let weights = self.experts.map(|expert| {
-            let merit = if least > 0.0 {
-                (least / expert.loss).powi(SHARPNESS)
-            } else {
-                f64::from(u8::from(expert.loss == 0.0))
-            };
+        let [.., slowest] = &self.experts;
+        let (of, sharpness): (fn(&Expert) -> f64, i32) = if slowest.record.windows() < WINDOWS_TO_TELL {
+            (|expert| expert.loss, SHARPNESS)
+        } else {
+            (|expert| expert.record.needed(), SHARPNESS_IN_PODS)
+        };
+        let scores: [f64; EXPERTS] = std::array::from_fn(|i| of(&self.experts[i]));
+        let least = scores.into_iter().fold(f64::INFINITY, f64::min);
+        let weights = scores.map(|score| {
+            let merit =
+                if least > 0.0 { (least / score).powi(sharpness) } else { f64::from(u8::from(score == 0.0)) };
             merit + LEAST_WEIGHT
         });
         let total: f64 = weights.iter().sum();
@@ -214,7 +291,10 @@ impl CostFilter {
             expert.work *= factor;
             expert.cost *= factor;
             expert.loss *= factor;
+            expert.record.rescale(factor);
         }
+        self.claims.iter_mut().flatten().for_each(|claim| *claim *= factor);
+        self.change = self.change.map(|change| Change { work: change.work * factor, ..change });
         self.moments[1] *= factor;
         self.moments[2] *= factor * factor;
         self.cost *= factor;
@@ -223,6 +303,11 @@ impl CostFilter {
 }
 
 impl Expert {
+    /// Forgets all but the first windows of another mix.
+    fn begin_with(&mut self, change: &Change) {
+        (self.work, self.requests, self.squared) = (change.work, change.requests, change.requests);
+    }
+
     fn add(&mut self, work: f64, requests: f64, keep: f64) {
         self.work = keep * self.work + work;
         self.requests = keep * self.requests + requests;
@@ -275,7 +360,7 @@ mod tests {
             }
             rows += 1;
         }
-        assert_eq!(rows, 60);
+        assert_eq!(rows, 260);
     }
 
     /// Poisson, for counts that are not small.

@@ -26,6 +26,7 @@ mod offered;
 mod reading;
 mod remembered;
 mod sample;
+mod track_record;
 mod versions;
 mod weights;
 
