@@ -12,7 +12,7 @@ const HALF_LIFE: f64 = 700.0;
 /// Share of the windows in which the pods are to suffice.
 const SUFFICES: f64 = 0.97;
 
-/// Natural logarithms of the ratios that are told apart, and the width of a bin.
+/// Natural logarithms of the ratios that are told apart, and the width of a bin. Ratios above 7.4 are alike: nobody keeps that much head-room.
 const LEAST: f64 = -2.0;
 const WIDTH: f64 = 0.05;
 const BINS: usize = 80;
