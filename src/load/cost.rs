@@ -242,7 +242,8 @@ impl CostFilter {
         let stray = (observed / slowest.cost).ln();
         let deviation = stray / strays.max(variance).sqrt();
         let slow = keep(STRAYS_HALF_LIFE);
-        self.strays = [slow * squares + (stray * stray).min(OUTLIER * strays), slow * windows + 1.0];
+        self.strays =
+            [slow * squares + (stray * stray).min(OUTLIER * strays.max(variance)), slow * windows + 1.0];
         if deviation.abs() <= CHANGE {
             return;
         }
@@ -405,6 +406,27 @@ mod tests {
             let share = (filter.cost() - before) / (after - before);
             assert!(share > 0.9, "{requests}: {share}");
         }
+    }
+
+    /// A service that begins with a night of one kind of request, and by day has a mix that wanders.
+    #[test]
+    fn a_time_of_one_class_alone_does_not_make_every_window_a_change() {
+        let forgets = |of_one_class: u32| {
+            let mut rng = Pcg64::seed_from_u64(4);
+            let mut filter = CostFilter::new(WEIGHTS[0]);
+            (0..of_one_class).for_each(|_| filter.learn(&counted(&[3000.0, 0.0, 0.0, 0.0, 0.0, 0.0])));
+            let (mut wander, mut forgets) = (0.0f64, 0);
+            for _ in 0..3000 {
+                wander = 0.98 * wander + 0.2 * rng.random_range(-1.0..1.0);
+                let mix = CHEAP.map(|share| share * if share < 0.05 { wander.exp() } else { 1.0 });
+                filter.learn(&window(mix, 3000.0, &mut rng));
+                // What the slowest knows is a few windows, since it has just begun anew.
+                forgets += u32::from(filter.experts[EXPERTS - 1].requests < 3.0 * 3000.0);
+            }
+            forgets
+        };
+        let (after, without) = (forgets(40), forgets(0));
+        assert!(after < without + 10, "{after} {without}");
     }
 
     #[test]

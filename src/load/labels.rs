@@ -42,6 +42,11 @@ impl LabelValues {
         Self { label, most, busy: BTreeMap::new(), chosen: Vec::new(), chosen_at: None, samples: 0 }
     }
 
+    /// Where values were chosen later than `now`, as by a clock that was ahead, it was now.
+    pub(super) fn begin_at(&mut self, now: Time) {
+        self.chosen_at = self.chosen_at.map(|chosen| chosen.min(now));
+    }
+
     pub(super) fn label(&self) -> &str {
         &self.label
     }

@@ -313,6 +313,7 @@ impl Learner {
     pub(super) fn begin_at(&mut self, now: Time) {
         self.fit.begin_at(now);
         self.versions.begin_at(now);
+        self.labels.iter_mut().for_each(|labels| labels.begin_at(now));
     }
 
     /// How far the sample's own CPU bears out the work that its classes tell.

@@ -70,7 +70,7 @@ pub enum WeightsInForce {
 
 /// Requests are inside the pods, none completes, and nothing tells what they cost: the load is not known.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("{in_flight} requests are in flight and none completes")]
+#[error("{in_flight:.0} requests are in flight, or have come, and none completes")]
 pub struct NothingCompletes {
     /// How many are there.
     pub in_flight: f64,
@@ -250,7 +250,8 @@ impl Part {
     /// Takes it from a counter in front of the workload how many requests arrive per second. Tells whether fewer complete.
     fn arrive(&mut self, arrived: f64, weights: &Weights, window: f64) -> Option<Congestion> {
         let completed = self.completed();
-        self.unserved = (arrived - completed).max(0.0);
+        // What the pods turned away or queued was asked for, whatever the counter misses.
+        self.unserved = self.unserved.max(arrived - completed);
         // More complete than arrive where a queue drains. Where none is seen to, the counter may miss some of the traffic.
         self.drained = self.drained.min((completed - arrived).max(0.0));
         self.drained_metricsqps =
@@ -515,6 +516,15 @@ mod tests {
         assert_eq!(at(90.0, -500.0), (90.0, 162.0));
         assert_eq!(at(0.0, -500.0), (50.0, 90.0));
         assert_eq!(at(0.0, 0.0), (100.0, 180.0));
+    }
+
+    #[test]
+    fn what_pods_turn_away_is_load_although_a_counter_in_front_misses_it() {
+        let rejecting = Group { rejected: Rate::new(80.0).ok(), ..group(80.0, 20.0) };
+        let pods = Pods { ready: 1, ..Pods::default() };
+        let (offered, groups) = (Rate::new(90.0).ok(), vec![rejecting]);
+        let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered, groups };
+        assert_eq!(Load::of(&sample, &weights(), None).unwrap().offered.get(), 180.0);
     }
 
     #[test]

@@ -31,8 +31,8 @@ impl TrackRecord {
         self.bins.resize(BINS, 0.0);
         let keep = 0.5f64.powf(1.0 / HALF_LIFE);
         self.bins.iter_mut().for_each(|bin| *bin *= keep);
-        self.claimed = keep * self.claimed + claimed;
-        // One that claimed nothing is as wrong as can be.
+        // One that claimed nothing is as wrong as can be, and its pods are not free for that.
+        self.claimed = keep * self.claimed + if claimed > 0.0 { claimed } else { came };
         let place = if claimed > 0.0 { ((came / claimed).ln() - LEAST) / WIDTH } else { f64::INFINITY };
         self.bins[place.clamp(0.0, (BINS - 1) as f64) as usize] += 1.0;
     }

@@ -121,7 +121,7 @@ impl fmt::Display for NoOpinion {
                 "no pod shows the histogram: check spec.load.histogram and spec.load.matchers against a pod's metrics page",
             ),
             Self::NothingCompletes { in_flight } => {
-                write!(f, "{in_flight} requests are in flight and none completes")
+                write!(f, "{in_flight:.0} requests are in flight, or have come, and none completes")
             }
             Self::NoReadyPods => f.write_str("there is no ready pod to measure"),
             Self::NoCpu => f.write_str(

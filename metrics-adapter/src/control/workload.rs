@@ -99,7 +99,7 @@ pub(super) struct Workload {
     rounds: u32,
     /// The HPA that follows does nothing about less than 10 %, as the last round found.
     follower_is_tolerant: bool,
-    /// Rounds in which the API server did not tell what a leader before has learned.
+    /// Rounds in which the API server did not tell what a leader before has learned; none once it has.
     unread: u32,
 }
 
@@ -304,6 +304,7 @@ impl Workload {
         let object = &self.key;
         match store.read(object, about).await {
             Ok(learned) => {
+                self.unread = 0;
                 if learned.is_some() {
                     tracing::info!(%object, "what a leader before has learned is taken up");
                 }
@@ -316,13 +317,20 @@ impl Workload {
             }
             Err(error) => {
                 tracing::warn!(%object, %error, "everything is learned anew");
+                if !error.may_pass() {
+                    self.unread = 0;
+                }
                 Ok(None)
             }
         }
     }
 
-    /// Keeps what was learned for the next leader, from time to time and at each version of weights.
+    /// Keeps what was learned for the next leader, from time to time and at each version of weights; not in place of what is there and could not
+    /// be read.
     async fn keep_learned(&mut self, now: Time, version: Option<u32>) {
+        if self.unread > 0 {
+            return;
+        }
         let (Some(store), Some(running)) = (&self.context.learned, &mut self.running) else { return };
         let (at, kept) = running.kept;
         if now - at < KEEP_EVERY && (version.is_none() || kept == version) {
@@ -341,7 +349,9 @@ impl Workload {
     fn is_settling(&mut self, subject: &Subject, decision: Option<&Decision>) -> bool {
         let is_known = decision.is_some_and(|decision| decision.outcome.desired().is_some());
         let was_told = !subject.conditions.is_empty() && self.status.is_silent();
-        self.rounds = self.rounds.saturating_add(1);
+        if self.running.is_some() {
+            self.rounds = self.rounds.saturating_add(1);
+        }
         was_told && !is_known && self.rounds <= SETTLING
     }
 
