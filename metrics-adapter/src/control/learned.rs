@@ -168,4 +168,15 @@ mod tests {
         packed.write_all(text).unwrap();
         packed.finish().unwrap()
     }
+
+    #[test]
+    fn an_api_server_in_trouble_may_tell_later_and_one_that_refuses_will_not() {
+        let answer = |code: u16| {
+            let status = kube::core::Status::failure("", "").with_code(code);
+            LearnedError::Api(kube::Error::Api(Box::new(status)))
+        };
+        assert!([429, 500, 503, 504].into_iter().all(|code| answer(code).may_pass()));
+        assert!(![400, 401, 403, 409].into_iter().any(|code| answer(code).may_pass()));
+        assert!(!unpack(&[]).unwrap_err().may_pass() && !LearnedError::NotLeading.may_pass());
+    }
 }
