@@ -91,8 +91,8 @@ impl ExternalApi {
             Self::Nobody => trouble(
                 "ExternalMetricsNotServed",
                 format!(
-                    "the APIService {} is not there: an adapter with --register-api-service makes it within {} s, the rest of another's upgrade \
-                     waited for; without, use actuation Scale",
+                    "the APIService {} is not there: an adapter with --register-api-service makes it within {} s; without \
+                     one, use actuation Scale",
                     name(),
                     (COMES_BACK_WITHIN + AGAIN).as_secs_f64()
                 ),

@@ -1,6 +1,7 @@
 //! The scale, written as a HorizontalPodAutoscaler would write it: with the core's own model of one, fed with the decisions.
 //!
-//! So `actuation: Scale` moves replicas just as `actuation: HPA` does: the same windows, policies and limits, every 15 seconds.
+//! So `actuation: Scale` moves replicas just as `actuation: HPA` does: the same windows, policies and limits, every 15 seconds. But it has no net
+//! by CPU: whoever writes the scale is gone when the adapter is.
 
 use std::collections::BTreeMap;
 
