@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::edges::Edges;
-use super::model::is_after;
 use super::offered::Load;
-use super::sample::Sample;
+use super::sample::{Sample, is_after};
 use crate::units::{MetricsQps, Span, Time};
 
 /// Loads are a tenth apart.

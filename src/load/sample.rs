@@ -10,6 +10,9 @@ use crate::units::{Cores, Rate, Span, Time};
 /// The schema number that a [`Sample`] of this version carries.
 pub const SAMPLE_SCHEMA: u32 = 1;
 
+/// Windows may overlap by this share of one and still count as following each other.
+const OVERLAP: f64 = 0.1;
+
 /// Label names and values, in the order of the names.
 pub type Labels = BTreeMap<String, String>;
 
@@ -47,6 +50,12 @@ impl Sample {
             }
         }
     }
+}
+
+/// Whether a window of this end and length hardly overlaps one that ended at `until`.
+pub(super) fn is_after(until: Option<Time>, (at, window): (Time, Span)) -> bool {
+    let least = Span::from_secs_f64(window.as_secs_f64() * (1.0 - OVERLAP));
+    until.is_none_or(|until| at - until >= least)
 }
 
 /// How many pods a workload has.

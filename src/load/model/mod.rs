@@ -20,7 +20,7 @@ use super::edges::Edges;
 use super::fit::{FitReport, FitSample, FitSettings};
 use super::learner::{InForce, Learner, MOST_BUSY, Trust, utilization};
 use super::offered::{Load, NothingCompletes, WeightsInForce, was_turning_away};
-use super::sample::Sample;
+use super::sample::{Sample, is_after};
 use super::versions::Version;
 use super::weights::Weights;
 use crate::units::{MetricsQps, Span, Time};
@@ -28,9 +28,6 @@ use crate::units::{MetricsQps, Span, Time};
 /// Share of its CPU above which a pod's durations are more waiting than work: from then on the cost of a request is not
 /// learned where CPU does not vouch for it.
 const KNEE: f64 = 0.8;
-
-/// Windows may overlap by this share of one and still count as following each other.
-const OVERLAP: f64 = 0.1;
 
 /// Clocks that are ahead by less are caught up with soon: whoever tells CPU goes by one of their own.
 const AHEAD: Span = Span::from_secs(600);
@@ -377,12 +374,6 @@ impl LoadModel {
 /// Whether durations are waiting as much as work, as far as CPU tells.
 fn is_busy(sample: &Sample) -> bool {
     utilization(sample).is_some_and(|share| share > KNEE)
-}
-
-/// Whether a window of this end and length hardly overlaps one that ended at `until`.
-pub(super) fn is_after(until: Option<Time>, (at, window): (Time, Span)) -> bool {
-    let least = Span::from_secs_f64(window.as_secs_f64() * (1.0 - OVERLAP));
-    until.is_none_or(|until| at - until >= least)
 }
 
 /// The mean window of the pods that tell.
