@@ -3,7 +3,8 @@
 //! In a busy pod, or one that waits for a slow disk, requests last longer without being more work: sorted by duration
 //! they seem heavier. The CPU of the same window does not. So the work that classes tell is multiplied by what CPU has
 //! borne it out by of late. Less than before is believed at once where durations grew: that is waiting. Where they did not it
-//! is believed slowly, since CPU may be told later than requests. More than before is believed when a second window says so.
+//! is believed slowly, since CPU may be told later than requests, and wholly once it has lasted: then requests are cheaper. More than before is believed
+//! when a second window says so.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,9 @@ const SPREAD_HALF_LIFE: f64 = 64.0;
 
 /// Standard deviations that are a change.
 const CHANGE: f64 = 3.0;
+
+/// Windows in a row that bear out less, of durations as usual, after which requests are cheaper: CPU is not told so much later.
+const LASTING: u32 = 8;
 
 /// Least and largest spread of a ratio's logarithm that is believed, and what it is thought to be before any was seen.
 const SPREADS: (f64, f64) = (0.02, 0.5);
@@ -43,6 +47,9 @@ pub(super) struct BorneOut {
     factor: f64,
     variance: f64,
     suspected: Option<f64>,
+    /// Windows in a row that bear out less although durations are as usual, and the sum of their ratios' logarithms.
+    #[serde(default)]
+    cheaper: (u32, f64),
     /// Cumulative sums (Page 1954) of what is above and below 1.
     above: f64,
     below: f64,
@@ -50,7 +57,14 @@ pub(super) struct BorneOut {
 
 impl BorneOut {
     pub(super) fn new() -> Self {
-        Self { factor: 1.0, variance: FIRST_SPREAD * FIRST_SPREAD, suspected: None, above: 0.0, below: 0.0 }
+        Self {
+            factor: 1.0,
+            variance: FIRST_SPREAD * FIRST_SPREAD,
+            suspected: None,
+            cheaper: (0, 0.0),
+            above: 0.0,
+            below: 0.0,
+        }
     }
 
     /// What the classes' work is to be multiplied by.
@@ -67,7 +81,7 @@ impl BorneOut {
         self.variance.sqrt().clamp(SPREADS.0, SPREADS.1)
     }
 
-    /// Learns the ratio of a window; above zero. Tells the factor by which requests cost more than before, or wait less, once
+    /// Learns the ratio of a window; above zero. Tells the factor by which requests cost more than before, or wait less, or cost less for good, once
     /// that is clear.
     pub(super) fn learn(&mut self, ratio: f64, seen: Durations) -> Option<f64> {
         let ratio = ratio.ln();
@@ -84,16 +98,29 @@ impl BorneOut {
         let apart = ratio - before.ln();
         let limit = CHANGE * self.spread();
         let usual = apart.clamp(-limit, limit);
-        let (has_risen, has_fallen) = (apart > limit, apart < -limit && seen != Durations::Usual);
         let suspected = self.suspected.take();
-        match suspected {
-            _ if has_fallen => self.factor = ratio.exp(),
-            Some(earlier) if has_risen => self.factor = ((earlier + ratio) / 2.0).exp(),
-            None if has_risen => self.suspected = Some(ratio),
-            _ => self.factor = (before.ln() + gain(HALF_LIFE) * usual).exp(),
+        let (windows, sum) = std::mem::take(&mut self.cheaper);
+        let mut is_clear = false;
+        if apart > limit {
+            if let Some(earlier) = suspected {
+                self.factor = f64::midpoint(earlier, ratio).exp();
+                is_clear = true;
+            } else {
+                self.suspected = Some(ratio);
+            }
+        } else if apart < -limit && seen != Durations::Usual {
+            self.factor = ratio.exp();
+        } else if apart < -limit && windows + 1 >= LASTING {
+            self.factor = ((sum + ratio) / f64::from(windows + 1)).exp();
+            is_clear = true;
+        } else {
+            if apart < -limit {
+                self.cheaper = (windows + 1, sum + ratio);
+            }
+            self.factor = (before.ln() + gain(HALF_LIFE) * usual).exp();
         }
         self.variance += gain(SPREAD_HALF_LIFE) * (usual * usual - self.variance);
-        (has_risen && suspected.is_some()).then(|| self.factor / before)
+        is_clear.then(|| self.factor / before)
     }
 }
 
@@ -143,6 +170,21 @@ mod tests {
             borne_out.learn(0.33, Durations::Usual);
         }
         assert!(borne_out.factor() > 0.8, "{borne_out:?}");
+    }
+
+    #[test]
+    fn requests_that_are_cheaper_for_good_are_believed_to_be() {
+        let mut borne_out = settled();
+        let told: Vec<_> = (0..LASTING).map(|_| borne_out.learn(0.4, Durations::Usual)).collect();
+        assert!(told[..7].iter().all(Option::is_none), "{told:?}");
+        assert!(told[7].is_some_and(|fallen| fallen < 0.9), "{told:?}");
+        assert!((borne_out.factor() - 0.4).abs() < 1e-9, "{borne_out:?}");
+        // As long, but not in a row.
+        let mut borne_out = settled();
+        learn(&mut borne_out, [1.0]);
+        for i in 0..24 {
+            assert_eq!(borne_out.learn(if i % 3 == 2 { 1.0 } else { 0.4 }, Durations::Usual), None);
+        }
     }
 
     #[test]

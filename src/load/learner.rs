@@ -37,6 +37,9 @@ pub(super) const MOST_BUSY: u32 = 40;
 /// Share of the CPU that requests must have used, for the noise of idle pods not to drown them.
 const LEAST_EXPLAINED: f64 = 0.2;
 
+/// Share of the CPU above which a few requests must have been what used it.
+const MOSTLY: f64 = 0.5;
+
 /// How much longer than of late durations must be, in what they weigh, to be called longer, and the windows after which
 /// "of late" counts half.
 const LONGER: f64 = 1.1;
@@ -94,8 +97,8 @@ pub(super) struct Trust {
     pub(super) factor: f64,
     /// Durations were work rather than waiting, or CPU says how far.
     pub(super) is_vouched_for: bool,
-    /// The factor by which requests cost more than before, or wait less, once that is clear.
-    pub(super) has_risen: Option<f64>,
+    /// The factor by which requests cost more or less than before, or wait less, once that is clear.
+    pub(super) has_changed: Option<f64>,
 }
 
 /// Windows added up.
@@ -324,29 +327,31 @@ impl Learner {
     ) -> Trust {
         let InForce { weights, .. } = self.in_force();
         let by_class = self.versions.current().is_some();
-        let mut has_risen = None;
+        let mut has_changed = None;
         let mut is_vouched_for = false;
         if let Some((unit, of_pods)) = self.unit.zip(in_classes(weights.classes())) {
             let requests = weights.requests(&of_pods.rates);
             let durations = self.durations(weights.weigh(&of_pods.rates) / requests, is_crowded);
             self.small.add(&of_pods, requests, unit * weights.weigh(&of_pods.rates));
-            if self.small.requests >= LEAST_REQUESTS {
-                let Sums { cpu, pods, explained, .. } = std::mem::take(&mut self.small);
-                let used = cpu - self.idle().value * pods;
+            let used = self.small.cpu - self.idle().value * self.small.pods;
+            // What is no ratio of two costs, but the cost itself, needs no more requests than one: its noise is the filter's.
+            let speaks_for_itself = !by_class && requests > 0.0 && used > MOSTLY * self.small.cpu;
+            if self.small.requests >= LEAST_REQUESTS || speaks_for_itself {
+                let Sums { cpu, explained, .. } = std::mem::take(&mut self.small);
                 is_vouched_for = used > LEAST_EXPLAINED * cpu && explained > 0.0;
                 if is_vouched_for && by_class {
-                    has_risen = self.borne_out.learn(used / explained, durations);
+                    has_changed = self.borne_out.learn(used / explained, durations);
                 } else if is_vouched_for {
                     self.per_request = used / explained;
                 }
             }
         }
-        Trust { factor: self.factor_in_force(), is_vouched_for, has_risen }
+        Trust { factor: self.factor_in_force(), is_vouched_for, has_changed }
     }
 
     /// As far as the last sample's CPU said.
     pub(super) fn as_before(&self) -> Trust {
-        Trust { factor: self.factor_in_force(), is_vouched_for: false, has_risen: None }
+        Trust { factor: self.factor_in_force(), is_vouched_for: false, has_changed: None }
     }
 
     /// What CPU per MetricsQPS is, of what the fit knows, where weights are given and their one class is MetricsQPS.
@@ -428,23 +433,12 @@ impl Learner {
         Some(CpuCost { idle: 0.0, idle_interval: None, unit: learned.or(self.unit)?, unit_interval: None })
     }
 
-    /// Publishes weights that are worth it, or takes back those that were not. Tells by which factor the same requests
-    /// weigh more from now on.
-    pub(super) fn publish(&mut self, at: Time, rates: impl Fn(&Classes) -> Option<FitSample>) -> Option<f64> {
-        let before = self.in_force();
-        let was_by_class = self.versions.current().is_some();
-        let factor = self.factor_in_force();
-        let has_changed = self.versions.roll_back(at) || self.publish_if_worth(at);
-        if !has_changed {
-            return None;
+    /// Publishes weights that are worth it, or takes back those that were not. Costs that CPU has borne out are in the same unit before and after.
+    pub(super) fn publish(&mut self, at: Time) {
+        if self.versions.roll_back(at) || self.publish_if_worth(at) {
+            self.borne_out = BorneOut::new();
+            (self.usual_weight, self.small) = (None, Sums::default());
         }
-        self.borne_out = BorneOut::new();
-        (self.usual_weight, self.small) = (None, Sums::default());
-        let after = self.in_force();
-        let weighed = |weights: &Weights| Some(weights.weigh(&rates(weights.classes())?.rates));
-        let (before, after) = weighed(&before.weights).zip(weighed(&after.weights))?;
-        // CPU per request is in the same unit already.
-        was_by_class.then(|| after / (before * factor))
     }
 
     fn factor_in_force(&self) -> f64 {

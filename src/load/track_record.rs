@@ -56,11 +56,6 @@ impl TrackRecord {
         }
         logarithm.exp() * self.claimed
     }
-
-    /// What was claimed in a unit in which the same work is `factor` times as much.
-    pub(super) fn rescale(&mut self, factor: f64) {
-        self.claimed *= factor;
-    }
 }
 
 #[cfg(test)]

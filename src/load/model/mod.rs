@@ -184,8 +184,8 @@ impl LoadModel {
         let borne_out = if is_busy { self.share_that_cpu_explains(sample, weights) } else { None };
         let trust = match borne_out {
             // More CPU than usual is no reason to count more than what was typed.
-            Some(share) => Trust { factor: share.min(1.0), is_vouched_for: true, has_risen: None },
-            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_risen: None },
+            Some(share) => Trust { factor: share.min(1.0), is_vouched_for: true, has_changed: None },
+            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_changed: None },
         };
         Ok(self.estimate(sample, load, trust, None))
     }
@@ -228,13 +228,11 @@ impl LoadModel {
             .filter(|_| !is_by_class)
             .map(|of_pods| learner.variance_of_one(&of_pods.rates));
         // In an overload the next samples would not tell old weights from new ones.
-        let changed = if has_learned { learner.publish(sample.at, in_classes) } else { None };
-        let load = Load { weights: source, ..load };
-        let load = self.estimate(sample, load, trust, variance);
-        // From the next sample on.
-        if let (Some(filter), Some(factor)) = (&mut self.filter, changed) {
-            filter.rescale(factor);
+        if has_learned {
+            learner.publish(sample.at);
         }
+        // New weights count from the next sample on.
+        let load = self.estimate(sample, Load { weights: source, ..load }, trust, variance);
         self.note_drift(sample.at);
         Ok(load)
     }
@@ -286,7 +284,7 @@ impl LoadModel {
     /// Offered requests times their filtered cost. `variance`, if given, is the relative variance of one request's cost,
     /// where the weights themselves do not tell.
     fn estimate(&mut self, sample: &Sample, load: Load, trust: Trust, variance: Option<f64>) -> Load {
-        let Trust { factor, is_vouched_for, has_risen } = trust;
+        let Trust { factor, is_vouched_for, has_changed } = trust;
         let window = window(sample);
         let seconds = window.as_secs_f64();
         let requests = load.completed.get() * seconds;
@@ -312,11 +310,14 @@ impl LoadModel {
             filter.learn(&Counted { requests, work, squared });
             self.learned_until = Some(sample.at);
         }
-        if let Some(risen) = has_risen
-            && work > requests * filter.cost()
-        {
-            // All requests cost more, and not a mix that may be chance.
-            filter.rescale(risen.min(work / (requests * filter.cost())));
+        if let Some(changed) = has_changed {
+            // All requests cost more, or less, and not a mix that may be chance.
+            let apart = work / (requests * filter.cost());
+            filter.change_costs(if changed > 1.0 {
+                apart.min(changed).max(1.0)
+            } else {
+                apart.max(changed).min(1.0)
+            });
         }
         let offered = load.offered.get();
         // A congested workload does all the work that it can: there is at least that much.

@@ -204,8 +204,10 @@ fn a_release_that_halves_costs_is_followed_too() {
     let mut play = Play::settled();
     play.pods = 5;
     play.dearer = 0.5;
-    let load = (0..40).map(|_| play.usual()).last().unwrap();
-    close(play.replicas(&load), 0.5 * REPLICAS, 0.1);
+    let loads: Vec<_> = (0..40).map(|_| play.usual()).collect();
+    for load in &loads[15..] {
+        close(play.replicas(load), 0.5 * REPLICAS, 0.1);
+    }
 }
 
 /// New weights are published from the same costs: no one sees a step.
@@ -230,6 +232,31 @@ fn new_weights_from_unchanged_costs_move_the_replicas_by_less_than_one() {
     }
     assert_eq!(play.model.version().unwrap().unit, unit);
     assert!(changes <= 3, "{changes} changes in three days");
+}
+
+/// One kind of request has become dearer. New weights know, and what CPU bore out of the old ones in a window of another mix says nothing of it.
+#[test]
+fn new_weights_in_a_window_of_an_odd_mix_leave_the_usual_load_what_it_was() {
+    const DEARER: [f64; 4] = [0.002, 0.01, 0.08, 1.5];
+    const WANTED: f64 = 3.3 / (0.7 - IDLE);
+    let mut play = Play::settled();
+    let mut changes = 0;
+    for round in 0..2 * 5760 {
+        let before = play.model.version().unwrap().number;
+        play.pods = play.rng.random_range(8..14);
+        // Windows in which weights may be published have heavy requests alone, once a day is over.
+        let samples = play.model.fit_report().unwrap().samples;
+        let mix = USUAL.map(|rate| rate * play.rng.random_range(0.7..1.3));
+        let mix = if round > 5_000 && samples % 20 == 19 { [0.0, 0.0, 0.0, 2.0] } else { mix };
+        play.play(mix, &DEARER).unwrap();
+        if play.model.version().unwrap().number != before {
+            assert_eq!(mix[0], 0.0, "in round {round}");
+            changes += 1;
+            let load = play.play(USUAL, &DEARER).unwrap();
+            close(play.replicas(&load), WANTED, 0.1);
+        }
+    }
+    assert!(changes > 0);
 }
 
 #[test]
