@@ -47,11 +47,20 @@ pub(super) struct BorneOut {
     factor: f64,
     variance: f64,
     suspected: Option<f64>,
-    /// Windows in a row that bear out less although durations are as usual, and the sum of their ratios' logarithms.
     #[serde(default)]
-    cheaper: (u32, f64),
+    cheaper: Option<Cheaper>,
     /// Cumulative sums (Page 1954) of what is above and below 1.
     above: f64,
+    below: f64,
+}
+
+/// Windows in a row that bear out less although durations are as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Cheaper {
+    windows: u32,
+    /// Sum of their ratios' logarithms.
+    sum: f64,
+    /// What each of them is below: what a change was when they began.
     below: f64,
 }
 
@@ -61,7 +70,7 @@ impl BorneOut {
             factor: 1.0,
             variance: FIRST_SPREAD * FIRST_SPREAD,
             suspected: None,
-            cheaper: (0, 0.0),
+            cheaper: None,
             above: 0.0,
             below: 0.0,
         }
@@ -99,26 +108,27 @@ impl BorneOut {
         let limit = CHANGE * self.spread();
         let usual = apart.clamp(-limit, limit);
         let suspected = self.suspected.take();
-        let (windows, sum) = std::mem::take(&mut self.cheaper);
-        let mut is_clear = false;
-        if apart > limit {
-            if let Some(earlier) = suspected {
-                self.factor = f64::midpoint(earlier, ratio).exp();
-                is_clear = true;
-            } else {
-                self.suspected = Some(ratio);
-            }
-        } else if apart < -limit && seen != Durations::Usual {
-            self.factor = ratio.exp();
-        } else if apart < -limit && windows + 1 >= LASTING {
-            self.factor = ((sum + ratio) / f64::from(windows + 1)).exp();
-            is_clear = true;
+        let none = Cheaper { windows: 0, sum: 0.0, below: before.ln() - limit };
+        let Cheaper { windows, sum, below } = self.cheaper.take().unwrap_or(none);
+        let is_cheaper = ratio < below && seen == Durations::Usual;
+        let cheaper = Cheaper { windows: windows + 1, sum: sum + ratio, below };
+        self.cheaper = Some(cheaper).filter(|cheaper| is_cheaper && cheaper.windows < LASTING);
+        let mut is_clear = true;
+        self.factor = if let Some(earlier) = suspected.filter(|_| apart > limit) {
+            f64::midpoint(earlier, ratio).exp()
+        } else if is_cheaper && cheaper.windows >= LASTING {
+            (cheaper.sum / f64::from(cheaper.windows)).exp()
         } else {
-            if apart < -limit {
-                self.cheaper = (windows + 1, sum + ratio);
+            is_clear = false;
+            if apart > limit {
+                self.suspected = Some(ratio);
+                before
+            } else if apart < -limit && seen != Durations::Usual {
+                ratio.exp()
+            } else {
+                (before.ln() + gain(HALF_LIFE) * usual).exp()
             }
-            self.factor = (before.ln() + gain(HALF_LIFE) * usual).exp();
-        }
+        };
         self.variance += gain(SPREAD_HALF_LIFE) * (usual * usual - self.variance);
         is_clear.then(|| self.factor / before)
     }
@@ -174,17 +184,27 @@ mod tests {
 
     #[test]
     fn requests_that_are_cheaper_for_good_are_believed_to_be() {
-        let mut borne_out = settled();
-        let told: Vec<_> = (0..LASTING).map(|_| borne_out.learn(0.4, Durations::Usual)).collect();
-        assert!(told[..7].iter().all(Option::is_none), "{told:?}");
-        assert!(told[7].is_some_and(|fallen| fallen < 0.9), "{told:?}");
-        assert!((borne_out.factor() - 0.4).abs() < 1e-9, "{borne_out:?}");
+        for cheaper in [0.4, 0.7] {
+            let mut borne_out = settled();
+            let told: Vec<_> = (0..LASTING).map(|_| borne_out.learn(cheaper, Durations::Usual)).collect();
+            assert!(told[..7].iter().all(Option::is_none), "{told:?}");
+            assert!(told[7].is_some_and(|fallen| fallen < 1.0), "{told:?}");
+            assert!((borne_out.factor() - cheaper).abs() < 1e-9, "{borne_out:?}");
+        }
         // As long, but not in a row.
         let mut borne_out = settled();
-        learn(&mut borne_out, [1.0]);
         for i in 0..24 {
             assert_eq!(borne_out.learn(if i % 3 == 2 { 1.0 } else { 0.4 }, Durations::Usual), None);
         }
+    }
+
+    /// Right after new weights nothing is known of the spread.
+    #[test]
+    fn costs_that_are_halved_are_believed_to_be_from_the_first_window_on() {
+        let mut borne_out = BorneOut::new();
+        let told: Vec<_> = (0..LASTING).map(|_| borne_out.learn(0.5, Durations::Usual)).collect();
+        assert!(told[7].is_some(), "{told:?}");
+        assert!((borne_out.factor() - 0.5).abs() < 1e-9, "{borne_out:?}");
     }
 
     #[test]

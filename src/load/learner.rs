@@ -37,8 +37,8 @@ pub(super) const MOST_BUSY: u32 = 40;
 /// Share of the CPU that requests must have used, for the noise of idle pods not to drown them.
 const LEAST_EXPLAINED: f64 = 0.2;
 
-/// Share of the CPU above which a few requests must have been what used it.
-const MOSTLY: f64 = 0.5;
+/// Windows that are added up at most, until they say something.
+const MOST_WINDOWS: u32 = 32;
 
 /// How much longer than of late durations must be, in what they weigh, to be called longer, and the windows after which
 /// "of late" counts half.
@@ -99,6 +99,8 @@ pub(super) struct Trust {
     pub(super) is_vouched_for: bool,
     /// The factor by which requests cost more or less than before, or wait less, once that is clear.
     pub(super) has_changed: Option<f64>,
+    /// Requests of how many windows it is of, each with as many as the last one.
+    pub(super) windows: f64,
 }
 
 /// Windows added up.
@@ -109,11 +111,14 @@ struct Sums {
     cpu: f64,
     pods: f64,
     explained: f64,
+    #[serde(default)]
+    windows: u32,
 }
 
 impl Sums {
     fn add(&mut self, of_pods: &FitSample, requests: f64, explained: f64) {
         let seconds = of_pods.window.as_secs_f64();
+        self.windows += 1;
         self.requests += requests * seconds;
         self.cpu += of_pods.cpu * seconds;
         self.pods += of_pods.pods * seconds;
@@ -327,31 +332,40 @@ impl Learner {
     ) -> Trust {
         let InForce { weights, .. } = self.in_force();
         let by_class = self.versions.current().is_some();
-        let mut has_changed = None;
+        let (mut has_changed, mut windows) = (None, 1.0);
         let mut is_vouched_for = false;
         if let Some((unit, of_pods)) = self.unit.zip(in_classes(weights.classes())) {
             let requests = weights.requests(&of_pods.rates);
             let durations = self.durations(weights.weigh(&of_pods.rates) / requests, is_crowded);
+            if self.small.windows >= MOST_WINDOWS {
+                self.small = Sums::default();
+            }
             self.small.add(&of_pods, requests, unit * weights.weigh(&of_pods.rates));
-            let used = self.small.cpu - self.idle().value * self.small.pods;
-            // What is no ratio of two costs, but the cost itself, needs no more requests than one: its noise is the filter's.
-            let speaks_for_itself = !by_class && requests > 0.0 && used > MOSTLY * self.small.cpu;
-            if self.small.requests >= LEAST_REQUESTS || speaks_for_itself {
-                let Sums { cpu, explained, .. } = std::mem::take(&mut self.small);
-                is_vouched_for = used > LEAST_EXPLAINED * cpu && explained > 0.0;
-                if is_vouched_for && by_class {
-                    has_changed = self.borne_out.learn(used / explained, durations);
-                } else if is_vouched_for {
-                    self.per_request = used / explained;
+            let idle = self.idle();
+            // A cost itself, and no ratio of two, needs no more than one request: its noise is the filter's.
+            let few_are_enough = !by_class && !is_crowded && idle.interval.is_some() && requests > 0.0;
+            let used = self.small.cpu - idle.value * self.small.pods;
+            let is_enough = self.small.requests >= LEAST_REQUESTS || few_are_enough;
+            // What idle pods' noise drowns counts with what comes next.
+            is_vouched_for =
+                is_enough && used > LEAST_EXPLAINED * self.small.cpu && self.small.explained > 0.0;
+            if is_vouched_for {
+                let sums = std::mem::take(&mut self.small);
+                let ratio = used / sums.explained;
+                if by_class {
+                    has_changed = self.borne_out.learn(ratio, durations);
+                } else {
+                    self.per_request = ratio;
+                    windows = sums.requests / (requests * of_pods.window.as_secs_f64());
                 }
             }
         }
-        Trust { factor: self.factor_in_force(), is_vouched_for, has_changed }
+        Trust { factor: self.factor_in_force(), is_vouched_for, has_changed, windows }
     }
 
     /// As far as the last sample's CPU said.
     pub(super) fn as_before(&self) -> Trust {
-        Trust { factor: self.factor_in_force(), is_vouched_for: false, has_changed: None }
+        Trust { factor: self.factor_in_force(), is_vouched_for: false, has_changed: None, windows: 1.0 }
     }
 
     /// What CPU per MetricsQPS is, of what the fit knows, where weights are given and their one class is MetricsQPS.
@@ -387,7 +401,7 @@ impl Learner {
 
     /// What a pod costs that does nothing. While the data do not tell, none of its CPU: replicas are then what an HPA on CPU
     /// would ask for.
-    fn idle(&self) -> Cost {
+    pub(super) fn idle(&self) -> Cost {
         let fitted = || Some(self.fit.idle_without_classes()).filter(|idle| idle.interval.is_some());
         let idle = self.versions.current().map(|version| version.idle).or_else(fitted);
         idle.unwrap_or(Cost { value: 0.0, interval: None })
@@ -433,12 +447,20 @@ impl Learner {
         Some(CpuCost { idle: 0.0, idle_interval: None, unit: learned.or(self.unit)?, unit_interval: None })
     }
 
-    /// Publishes weights that are worth it, or takes back those that were not. Costs that CPU has borne out are in the same unit before and after.
+    /// Publishes weights that are worth it, or takes back those that were not.
     pub(super) fn publish(&mut self, at: Time) {
         if self.versions.roll_back(at) || self.publish_if_worth(at) {
             self.borne_out = BorneOut::new();
             (self.usual_weight, self.small) = (None, Sums::default());
         }
+    }
+
+    /// What requests cost with what an idle pod is known to cost now, over what they cost with `before`; none if that is the same, or one of the two
+    /// leaves nearly no CPU to them.
+    pub(super) fn costs_against(&self, before: &Cost) -> Option<f64> {
+        let (cpu, pods) = (self.fit.mean_cpu(), self.fit.mean_pods());
+        let used = |idle: &Cost| Some(cpu - idle.value * pods).filter(|used| *used > LEAST_EXPLAINED * cpu);
+        Some(used(&self.idle())? / used(before)?).filter(|factor| *factor != 1.0)
     }
 
     fn factor_in_force(&self) -> f64 {

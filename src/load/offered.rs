@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::classes::Column;
-use super::sample::{Group, Sample};
+use super::sample::{Group, InFlight, Sample};
 use super::weights::Weights;
 use crate::units::{MetricsQps, Rate};
 
@@ -271,12 +271,11 @@ impl Part {
         if share > REJECTED_SHARE {
             signs.push(Congestion::Rejecting { share });
         }
-        // Standard deviation of the difference of two Poisson counts around the window's mean.
-        let noise = (2.0 * (self.in_flight - self.change / 2.0).max(1.0)).sqrt();
-        if self.change > GROWTH_SIGMAS * noise && self.growth > GROWTH_SHARE * completed {
+        let in_flight = InFlight { now: self.in_flight, change: self.change };
+        if is_growing(in_flight, self.growth, completed) {
             signs.push(Congestion::QueueGrowing { rate: self.growth });
         }
-        if self.abandoned > GROWTH_SHARE * completed && -self.change > GROWTH_SIGMAS * noise {
+        if self.abandoned > GROWTH_SHARE * completed && -self.change > GROWTH_SIGMAS * noise(in_flight) {
             signs.push(Congestion::Abandoned { rate: self.abandoned });
         }
         if self.cpu > SATURATED_SHARE * self.cores {
@@ -338,12 +337,28 @@ fn offered(sample: &Sample, weights: &Weights, usual_cost: Option<f64>) -> Resul
     })
 }
 
-/// Whether requests were turned away while the CPU was used that is told only now.
-pub(super) fn was_turning_away(sample: &Sample) -> bool {
+/// Standard deviation of the difference of two Poisson counts around the window's mean.
+fn noise(in_flight: InFlight) -> f64 {
+    (2.0 * (in_flight.now - in_flight.change / 2.0).max(1.0)).sqrt()
+}
+
+/// Whether more requests stay than chance would have it. `rate` is how many more there are each second, and `completed` how many complete.
+fn is_growing(in_flight: InFlight, rate: f64, completed: f64) -> bool {
+    in_flight.change > GROWTH_SIGMAS * noise(in_flight) && rate > GROWTH_SHARE * completed
+}
+
+/// Whether requests were turned away, or a queue grew, while the CPU was used that is told only now.
+pub(super) fn has_congested_evidence(sample: &Sample) -> bool {
     let evidence = || sample.groups.iter().filter_map(|group| Some(&group.evidence.as_ref()?.of));
     let completed: f64 = evidence().map(Group::total).sum();
     let rejected: f64 = evidence().filter_map(|group| Some(group.rejected?.get())).sum();
-    rejected > REJECTED_SHARE * (completed + rejected)
+    let (mut in_flight, mut rate) = (InFlight { now: 0.0, change: 0.0 }, 0.0);
+    for (of_pod, window) in evidence().filter_map(|group| Some((group.in_flight?, group.window))) {
+        in_flight.now += of_pod.now;
+        in_flight.change += of_pod.change;
+        rate += of_pod.change / window.as_secs_f64();
+    }
+    rejected > REJECTED_SHARE * (completed + rejected) || is_growing(in_flight, rate, completed)
 }
 
 /// The mean window of the pods that tell, in seconds.
@@ -541,15 +556,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_turned_away_while_cpu_was_used_is_known_when_it_is_told() {
-        let told = |rejected: f64| {
-            let of = Group { rejected: Rate::new(rejected).ok(), ..group(90.0, 0.0) };
+    fn what_was_turned_away_or_waited_while_cpu_was_used_is_known_when_it_is_told() {
+        let told = |rejected: f64, change: f64| {
+            let in_flight = Some(InFlight { now: 20.0 + change, change });
+            let of = Group { rejected: Rate::new(rejected).ok(), in_flight, ..group(90.0, 0.0) };
             let evidence = Some(Box::new(Evidence { until: Time::EPOCH, of }));
             let groups = vec![Group { evidence, ..group(10.0, 0.0) }];
             let pods = Pods { ready: 1, ..Pods::default() };
-            was_turning_away(&Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered: None, groups })
+            let sample = Sample { schema: SAMPLE_SCHEMA, at: Time::EPOCH, pods, offered: None, groups };
+            has_congested_evidence(&sample)
         };
-        assert!(!told(0.0) && !told(0.5) && told(10.0));
+        assert!(!told(0.0, 0.0) && !told(0.5, 10.0) && !told(0.0, -200.0));
+        assert!(told(10.0, 0.0) && told(0.0, 200.0));
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{HistogramRates, Labels};
+    use crate::load::{HistogramRates, InFlight, Labels};
     use crate::units::Rate;
 
     fn at(seconds: i64) -> Time {
@@ -116,6 +116,20 @@ mod tests {
         }
         let spent = Spent { cores: Cores::new(0.1).unwrap(), from: at(0), until: at(10) };
         assert_eq!(remembered.evidence(&spent).unwrap().of.rejected, Rate::new(5.5).ok());
+    }
+
+    /// A queue that grows by ten a second, in pieces of many lengths, and CPU that was used over a part of them.
+    #[test]
+    fn what_waited_is_remembered_with_the_rest() {
+        let mut remembered = Remembered::default();
+        for i in 1..=60 {
+            let in_flight = Some(InFlight { now: 10.0 * f64::from(i), change: 10.0 });
+            remembered.add(at(i.into()), &Group { in_flight, ..second(5.0, 1) }, Span::from_secs(60));
+        }
+        let spent = Spent { cores: Cores::new(0.1).unwrap(), from: at(10), until: at(40) };
+        let InFlight { now, change } = remembered.evidence(&spent).unwrap().of.in_flight.unwrap();
+        assert!((change - 300.0).abs() < 1e-9, "{change}");
+        assert!((400.0..=450.0).contains(&now), "{now}");
     }
 
     #[test]

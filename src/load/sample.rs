@@ -130,6 +130,18 @@ pub struct InFlight {
     pub change: f64,
 }
 
+impl InFlight {
+    /// Of parts that followed each other: how many at the end of the last, and how many more than at the beginning of the first.
+    fn over(parts: &[(f64, &Group)]) -> Option<Self> {
+        let (_, last) = parts.last()?;
+        let change = |(seconds, group): &(f64, &Group)| {
+            Some(group.in_flight?.change * seconds / group.window.as_secs_f64())
+        };
+        let change: f64 = parts.iter().map(change).sum::<Option<_>>()?;
+        Some(Self { now: last.in_flight?.now, change }).filter(|_| change.is_finite())
+    }
+}
+
 /// Completed requests per second by duration: bucket `i` holds durations in `(le[i-1], le[i]]` seconds, the last
 /// one everything longer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,8 +187,8 @@ impl Group {
         self.cpu.or_else(|| self.evidence.as_ref()?.of.cpu)
     }
 
-    /// The requests, those that were turned away, and the work of several, as many seconds of each as are given with it; none if that is no
-    /// time, or their buckets differ. Labels that one of them lacks had no requests in it. Nothing else is told.
+    /// The requests, those that were turned away or waited, and the work of several that followed each other, as many seconds of each as are given
+    /// with it; none if that is no time, or their buckets differ. Labels that one of them lacks had no requests in it. Nothing else is told.
     pub(super) fn over(parts: &[(f64, &Self)]) -> Option<Self> {
         let seconds: f64 = parts.iter().map(|(seconds, _)| seconds).sum();
         if seconds <= 0.0 {
@@ -199,7 +211,8 @@ impl Group {
             Rate::new(sum?).ok()
         };
         let (work, rejected) = (mean(|group| group.work), mean(|group| group.rejected));
-        Some(Self { histograms, work, rejected, ..Self::empty(Span::from_secs_f64(seconds)) })
+        let in_flight = InFlight::over(parts);
+        Some(Self { histograms, work, rejected, in_flight, ..Self::empty(Span::from_secs_f64(seconds)) })
     }
 
     /// Whether these rates are of now, and tell a load.

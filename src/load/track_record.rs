@@ -56,6 +56,10 @@ impl TrackRecord {
         }
         logarithm.exp() * self.claimed
     }
+    /// What was claimed by a measure by which the same work is `factor` times as much.
+    pub(super) fn rescale(&mut self, factor: f64) {
+        self.claimed *= factor;
+    }
 }
 
 #[cfg(test)]

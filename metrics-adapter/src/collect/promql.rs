@@ -35,6 +35,8 @@ pub(super) enum Part {
     Down,
     /// CPU used, in cores.
     Cpu,
+    /// How many pods it is of.
+    CpuPods,
     /// Requests in flight.
     InFlight,
     /// How many more than a window ago.
@@ -48,13 +50,14 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Buckets,
         Self::Busy,
         Self::Telling,
         Self::Up,
         Self::Down,
         Self::Cpu,
+        Self::CpuPods,
         Self::InFlight,
         Self::InFlightChange,
         Self::Rejected,
@@ -70,6 +73,7 @@ impl Part {
             Self::Up => "up",
             Self::Down => "down",
             Self::Cpu => "cpu",
+            Self::CpuPods => "cpu_pods",
             Self::InFlight => "in_flight",
             Self::InFlightChange => "in_flight_change",
             Self::Rejected => "rejected",
@@ -163,6 +167,7 @@ impl Workload<'_> {
             part(Part::Up, format!("count({up} == 1)")),
             part(Part::Down, format!("count({up} == 0)")),
             part(Part::Cpu, format!("({})", self.cores(CpuOf::Either))),
+            part(Part::CpuPods, format!("({})", self.pods_with_cpu())),
         ];
         if let Some(series) = in_flight {
             let change = |selector: &str| format!("delta({selector}[{}])", self.seconds());
@@ -226,6 +231,13 @@ impl Workload<'_> {
             CpuOf::Processes => sum(&processes),
             CpuOf::Either => format!("{} or {}", sum(&self.containers()), sum(&processes)),
         }
+    }
+
+    /// How many pods the CPU of [`CpuOf::Either`] is of.
+    fn pods_with_cpu(&self) -> String {
+        let count = |selector: &str| format!("count(count by (pod) ({}))", self.rate(selector));
+        let processes = self.series(CPU, &BTreeMap::new(), &[]);
+        format!("{} or {}", count(&self.containers()), count(&processes))
     }
 
     /// The CPU of each pod, by `pod`.

@@ -158,6 +158,7 @@ struct Told {
     up: Option<f64>,
     down: Option<f64>,
     cpu: Option<f64>,
+    cpu_pods: Option<f64>,
     in_flight: Option<f64>,
     in_flight_change: Option<f64>,
     rejected: Option<f64>,
@@ -216,6 +217,7 @@ impl Told {
             Part::Up => Some(&mut self.up),
             Part::Down => Some(&mut self.down),
             Part::Cpu => Some(&mut self.cpu),
+            Part::CpuPods => Some(&mut self.cpu_pods),
             Part::InFlight => Some(&mut self.in_flight),
             Part::InFlightChange => Some(&mut self.in_flight_change),
             Part::Rejected => Some(&mut self.rejected),
@@ -245,8 +247,10 @@ impl Told {
                 change: self.in_flight_change.filter(|change| change.is_finite()).unwrap_or(0.0),
             })
         });
+        // A kubelet that is not reached takes its pods' CPU out of the sum, and not their requests: that is no cheaper request.
+        let all_tell_cpu = self.cpu_pods.is_some_and(|pods| whole(pods) >= telling);
         let group = Group {
-            cpu: self.cpu.map(cores).transpose()?,
+            cpu: self.cpu.map(cores).transpose()?.filter(|_| all_tell_cpu),
             in_flight: in_flight.transpose()?,
             rejected: self.rejected.map(|value| rate("the rate of rejections", value)).transpose()?,
             work: self.work.map(|value| rate("the rate of work", value)).transpose()?,
@@ -408,6 +412,7 @@ mod tests {
             part("telling", 2.0),
             part("up", 2.0),
             part("cpu", 0.75),
+            part("cpu_pods", 2.0),
             part("in_flight", 4.0),
             part("in_flight_change", -2.0),
             part("rejected", 0.25),
@@ -420,6 +425,18 @@ mod tests {
         assert_eq!(group.histograms[0].busy(), Rate::new(1.5).ok());
         assert_eq!((group.cpu, group.rejected), (Cores::new(0.75).ok(), Rate::new(0.25).ok()));
         assert_eq!(group.in_flight, Some(InFlight { now: 4.0, change: -2.0 }));
+    }
+
+    /// A kubelet that is not reached takes its pods' CPU out of the sum, and their requests stay.
+    #[test]
+    fn the_cpu_of_fewer_pods_than_tell_requests_is_not_known() {
+        let cpu = |pods: Option<f64>| {
+            let of = pods.map(|pods| part("cpu_pods", pods));
+            let told = [bucket("+Inf", 4.0), part("telling", 3.0), part("cpu", 0.75)];
+            sample(told.into_iter().chain(of).collect(), &known(&["a", "b", "c"])).unwrap().groups[0].cpu
+        };
+        let all = Cores::new(0.75).ok();
+        assert_eq!([None, Some(2.0), Some(3.0), Some(4.0)].map(cpu), [None, None, all, all]);
     }
 
     #[test]

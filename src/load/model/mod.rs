@@ -19,7 +19,7 @@ use super::cost::{CostFilter, Counted};
 use super::edges::Edges;
 use super::fit::{FitReport, FitSample, FitSettings};
 use super::learner::{InForce, Learner, MOST_BUSY, Trust, utilization};
-use super::offered::{Load, NothingCompletes, WeightsInForce, was_turning_away};
+use super::offered::{Load, NothingCompletes, WeightsInForce, has_congested_evidence};
 use super::sample::{Sample, is_after};
 use super::versions::Version;
 use super::weights::Weights;
@@ -167,7 +167,7 @@ impl LoadModel {
         let is_busy = is_busy(sample);
         let is_congested = !load.congestion.is_empty();
         if self.is_new_evidence(sample) {
-            let was_congested = is_congested || was_turning_away(sample);
+            let was_congested = is_congested || has_congested_evidence(sample);
             let ratio = self.share_that_cpu_explains(sample, weights);
             let learner = self.learner.get_or_insert_with(Learner::of_metricsqps);
             if let Some(ratio) = ratio {
@@ -184,8 +184,10 @@ impl LoadModel {
         let borne_out = if is_busy { self.share_that_cpu_explains(sample, weights) } else { None };
         let trust = match borne_out {
             // More CPU than usual is no reason to count more than what was typed.
-            Some(share) => Trust { factor: share.min(1.0), is_vouched_for: true, has_changed: None },
-            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_changed: None },
+            Some(share) => {
+                Trust { factor: share.min(1.0), is_vouched_for: true, has_changed: None, windows: 1.0 }
+            }
+            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_changed: None, windows: 1.0 },
         };
         Ok(self.estimate(sample, load, trust, None))
     }
@@ -210,8 +212,9 @@ impl LoadModel {
         let InForce { weights, source } = learner.in_force();
         let load = Load::of(sample, &weights, usual)?;
         learner.check_edges(sample, &load);
-        let was_congested = !load.congestion.is_empty() || was_turning_away(sample);
+        let was_congested = !load.congestion.is_empty() || has_congested_evidence(sample);
         let is_crowded = is_busy(sample) || was_congested;
+        let idle = learner.idle();
         let has_learned = is_new && learner.learn(was_congested, is_busy(sample), in_classes);
         if !learner.is_serving() {
             let samples = learner.windows();
@@ -222,8 +225,10 @@ impl LoadModel {
             });
         }
         let trust = if is_new { learner.borne_out(is_crowded, in_classes) } else { learner.as_before() };
-        let trust = Trust { is_vouched_for: trust.is_vouched_for || load.congestion.is_empty(), ..trust };
         let is_by_class = matches!(source, WeightsInForce::Fitted { .. });
+        // Classes tell what requests cost without CPU; without classes, nothing does.
+        let is_calm = is_by_class && load.congestion.is_empty();
+        let trust = Trust { is_vouched_for: trust.is_vouched_for || is_calm, ..trust };
         let variance = in_classes(learner.classes())
             .filter(|_| !is_by_class)
             .map(|of_pods| learner.variance_of_one(&of_pods.rates));
@@ -231,8 +236,13 @@ impl LoadModel {
         if has_learned {
             learner.publish(sample.at);
         }
-        // New weights count from the next sample on.
+        let factor = learner.costs_against(&idle);
+
         let load = self.estimate(sample, Load { weights: source, ..load }, trust, variance);
+        // New weights, and another idle pod's cost, count from the next sample on.
+        if let (Some(filter), Some(factor)) = (&mut self.filter, factor) {
+            filter.rescale(factor);
+        }
         self.note_drift(sample.at);
         Ok(load)
     }
@@ -284,7 +294,7 @@ impl LoadModel {
     /// Offered requests times their filtered cost. `variance`, if given, is the relative variance of one request's cost,
     /// where the weights themselves do not tell.
     fn estimate(&mut self, sample: &Sample, load: Load, trust: Trust, variance: Option<f64>) -> Load {
-        let Trust { factor, is_vouched_for, has_changed } = trust;
+        let Trust { factor, is_vouched_for, has_changed, windows } = trust;
         let window = window(sample);
         let seconds = window.as_secs_f64();
         let requests = load.completed.get() * seconds;
@@ -307,17 +317,14 @@ impl LoadModel {
         // Of an overload the light requests get through first, so what completes seems light; heavier it can only be.
         let is_lighter = !load.congestion.is_empty() && work < requests * filter.cost();
         if is_new && may_learn && !is_lighter {
-            filter.learn(&Counted { requests, work, squared });
+            filter.learn(&Counted { windows, requests, work, squared });
             self.learned_until = Some(sample.at);
         }
-        if let Some(changed) = has_changed {
+        if let Some(changed) = has_changed
+            && requests > 0.0
+        {
             // All requests cost more, or less, and not a mix that may be chance.
-            let apart = work / (requests * filter.cost());
-            filter.change_costs(if changed > 1.0 {
-                apart.min(changed).max(1.0)
-            } else {
-                apart.max(changed).min(1.0)
-            });
+            filter.change_costs(changed, work / requests);
         }
         let offered = load.offered.get();
         // A congested workload does all the work that it can: there is at least that much.
