@@ -87,7 +87,8 @@ impl BorneOut {
     }
 
     fn spread(&self) -> f64 {
-        self.variance.sqrt().clamp(SPREADS.0, SPREADS.1)
+        // One that is no number, as from a damaged checkpoint, is the least.
+        self.variance.sqrt().max(SPREADS.0).min(SPREADS.1)
     }
 
     /// Learns the ratio of a window; above zero. Tells the factor by which requests cost more than before, or wait less, or cost less for good, once

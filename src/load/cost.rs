@@ -65,10 +65,10 @@ const LEAST_VARIANCE: f64 = 0.05;
 /// Squared standard deviations above which an error says no more about the usual ones.
 const OUTLIER: f64 = 9.0;
 
-/// What was counted in one window.
+/// What was counted in one window, or in several as if they were one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Counted {
-    /// Windows that it stands for: those before it told nothing.
+    /// How many.
     pub(super) windows: f64,
     /// Requests.
     pub(super) requests: f64,
@@ -76,12 +76,17 @@ pub(super) struct Counted {
     pub(super) work: f64,
     /// Σ weight² over them.
     pub(super) squared: f64,
+    /// The pods that served them, times seconds.
+    pub(super) pod_seconds: f64,
 }
 
 /// The mean cost of a request, filtered. Feed it windows that do not overlap.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct CostFilter {
     experts: [Expert; EXPERTS],
+    /// MetricsQPS of a pod that does nothing, which is not in the work.
+    #[serde(default)]
+    idle: f64,
     /// Requests, work and squared work of late.
     moments: [f64; 3],
     /// Squared error beyond what counting explains, and the requests that it was seen over.
@@ -114,6 +119,8 @@ struct Expert {
     requests: f64,
     /// Σ of squared weights of the requests: what the mean's variance follows from.
     squared: f64,
+    #[serde(default)]
+    pod_seconds: f64,
     cost: f64,
     /// Work by which it erred of late.
     loss: f64,
@@ -128,6 +135,8 @@ struct Change {
     windows: u32,
     work: f64,
     requests: f64,
+    #[serde(default)]
+    pod_seconds: f64,
 }
 
 impl CostFilter {
@@ -137,6 +146,7 @@ impl CostFilter {
             work: PRIOR_REQUESTS * prior,
             requests: PRIOR_REQUESTS,
             squared: PRIOR_REQUESTS,
+            pod_seconds: 0.0,
             cost: prior,
             loss: 0.0,
             record: TrackRecord::default(),
@@ -145,6 +155,7 @@ impl CostFilter {
             [PRIOR_REQUESTS, PRIOR_REQUESTS * prior, 2.0 * PRIOR_REQUESTS * prior * prior];
         Self {
             experts: std::array::from_fn(|_| expert.clone()),
+            idle: 0.0,
             moments: [n, work, squared],
             drift: [0.0, PRIOR_REQUESTS],
             cost: prior,
@@ -177,7 +188,7 @@ impl CostFilter {
 
     /// Learns a window. One without requests tells nothing of what they cost.
     pub(super) fn learn(&mut self, counted: &Counted) {
-        let Counted { windows, requests, work, squared } = *counted;
+        let Counted { windows, requests, work, squared, .. } = *counted;
         if !(requests > 0.0 && windows >= 1.0 && work.is_finite() && squared.is_finite()) {
             return;
         }
@@ -195,12 +206,12 @@ impl CostFilter {
             self.experts
                 .iter_mut()
                 .zip(claims)
-                .for_each(|(expert, claimed)| expert.record.add(claimed, work));
+                .for_each(|(expert, claimed)| expert.record.add(claimed, work / windows));
         }
         self.learn_drift(observed, requests, slow);
         self.note_change(observed, counted);
         for (expert, half_life) in self.experts.iter_mut().zip(HALF_LIVES) {
-            expert.add(windows * work, windows * requests, keep(half_life).powf(windows));
+            expert.add(counted, keep(half_life).powf(windows));
         }
         if let Some(change) = self.change.take_if(|change| change.windows >= CONFIRMS) {
             self.experts[BEGIN_ANEW].iter_mut().for_each(|expert| expert.begin_with(&change));
@@ -208,7 +219,8 @@ impl CostFilter {
         for expert in &mut self.experts {
             expert.cost = expert.work / expert.requests;
         }
-        self.claims.push_back(std::array::from_fn(|i| requests * self.experts[i].cost));
+        let of_one = requests / windows;
+        self.claims.push_back(std::array::from_fn(|i| of_one * self.experts[i].cost));
         for (moment, value) in self.moments.iter_mut().zip([requests, work, squared]) {
             *moment = slow * *moment + value;
         }
@@ -256,14 +268,14 @@ impl CostFilter {
             return;
         }
         let is_heavier = deviation > 0.0;
-        let first = Change { is_heavier, windows: 0, work: 0.0, requests: 0.0 };
-        let Change { windows, work: earlier, requests: counted_before, .. } =
-            before.filter(|before| before.is_heavier == is_heavier).unwrap_or(first);
+        let first = Change { is_heavier, windows: 0, work: 0.0, requests: 0.0, pod_seconds: 0.0 };
+        let before = before.filter(|before| before.is_heavier == is_heavier).unwrap_or(first);
         self.change = Some(Change {
             is_heavier,
-            windows: windows + 1,
-            work: earlier + work,
-            requests: counted_before + requests,
+            windows: before.windows + 1,
+            work: before.work + work,
+            requests: before.requests + requests,
+            pod_seconds: before.pod_seconds + counted.pod_seconds,
         });
     }
 
@@ -302,7 +314,7 @@ impl CostFilter {
         });
         let total: f64 = weights.iter().sum();
         let mean = |of: &dyn Fn(&Expert) -> f64| {
-            self.experts.iter().zip(weights).map(|(expert, weight)| weight / total * of(expert)).sum::<f64>()
+            self.experts.iter().zip(weights).map(|(expert, weight)| weight * of(expert)).sum::<f64>() / total
         };
         let cost = mean(&|e| e.cost);
         let disagreement = mean(&|e| (e.cost - cost).powi(2));
@@ -323,20 +335,32 @@ impl CostFilter {
         self.mix();
     }
 
-    /// What requests cost is `factor` times as much by another measure of it, and always was. A factor that is none changes nothing.
-    pub(super) fn rescale(&mut self, factor: f64) {
-        if is_factor(factor) {
-            for expert in &mut self.experts {
-                expert.multiply(factor);
-                expert.loss *= factor;
-                expert.record.rescale(factor);
-            }
-            self.claims.iter_mut().flatten().for_each(|claim| *claim *= factor);
-            self.change = self.change.map(|change| Change { work: change.work * factor, ..change });
-            self.moments[1] *= factor;
-            self.moments[2] *= factor * factor;
-            self.mix();
+    /// A pod that does nothing uses `idle`, in MetricsQPS, and not what was thought: what was learned of requests is less by that, or more.
+    pub(super) fn take_off_idle(&mut self, idle: f64) {
+        let more = idle - self.idle;
+        if more == 0.0 || !more.is_finite() {
+            return;
         }
+        self.idle = idle;
+        let mut factors = [1.0; EXPERTS];
+        for (expert, factor) in self.experts.iter_mut().zip(&mut factors) {
+            let work = (expert.work - more * expert.pod_seconds).max(0.0);
+            if expert.work > 0.0 && work > 0.0 {
+                *factor = work / expert.work;
+                expert.loss *= *factor;
+                expert.record.rescale(*factor);
+            }
+            (expert.work, expert.cost) = (work, work / expert.requests);
+        }
+        for claims in &mut self.claims {
+            claims.iter_mut().zip(factors).for_each(|(claim, factor)| *claim *= factor);
+        }
+        self.change = self
+            .change
+            .map(|change| Change { work: (change.work - more * change.pod_seconds).max(0.0), ..change });
+        self.moments[1] *= factors[SLOWEST];
+        self.moments[2] *= factors[SLOWEST] * factors[SLOWEST];
+        self.mix();
     }
 }
 
@@ -348,6 +372,7 @@ impl Expert {
     /// Forgets all but the first windows of another mix.
     fn begin_with(&mut self, change: &Change) {
         (self.work, self.requests, self.squared) = (change.work, change.requests, change.requests);
+        self.pod_seconds = change.pod_seconds;
     }
 
     fn multiply(&mut self, factor: f64) {
@@ -355,10 +380,11 @@ impl Expert {
         self.cost *= factor;
     }
 
-    fn add(&mut self, work: f64, requests: f64, keep: f64) {
-        self.work = keep * self.work + work;
-        self.requests = keep * self.requests + requests;
-        self.squared = keep * keep * self.squared + requests;
+    fn add(&mut self, counted: &Counted, keep: f64) {
+        self.work = keep * self.work + counted.work;
+        self.requests = keep * self.requests + counted.requests;
+        self.squared = keep * keep * self.squared + counted.requests;
+        self.pod_seconds = keep * self.pod_seconds + counted.pod_seconds;
     }
 }
 
@@ -381,7 +407,13 @@ mod tests {
 
     fn weighed(counts: &[f64], factor: f64) -> Counted {
         let sum = |of: &dyn Fn(f64) -> f64| counts.iter().zip(WEIGHTS).map(|(n, w)| n * of(w * factor)).sum();
-        Counted { windows: 1.0, requests: sum(&|_| 1.0), work: sum(&|w| w), squared: sum(&|w| w * w) }
+        Counted {
+            windows: 1.0,
+            requests: sum(&|_| 1.0),
+            work: sum(&|w| w),
+            squared: sum(&|w| w * w),
+            pod_seconds: 0.0,
+        }
     }
 
     #[test]
@@ -500,8 +532,14 @@ mod tests {
         let (mut ones, mut thousands) = (CostFilter::new(1.0), CostFilter::new(1000.0));
         for _ in 0..200 {
             let Counted { requests, work, squared, .. } = window(CHEAP, 50.0, &mut rng);
-            ones.learn(&Counted { windows: 1.0, requests, work, squared });
-            thousands.learn(&Counted { windows: 1.0, requests, work: work * 1e3, squared: squared * 1e6 });
+            ones.learn(&Counted { windows: 1.0, requests, work, squared, pod_seconds: 0.0 });
+            thousands.learn(&Counted {
+                windows: 1.0,
+                requests,
+                work: work * 1e3,
+                squared: squared * 1e6,
+                pod_seconds: 0.0,
+            });
         }
         assert!((thousands.cost() / (1000.0 * ones.cost()) - 1.0).abs() < 1e-9);
         assert!((thousands.standard_error() / (1000.0 * ones.standard_error()) - 1.0).abs() < 1e-9);
@@ -520,6 +558,7 @@ mod tests {
                     requests,
                     work: work * dearer,
                     squared: squared * dearer * dearer,
+                    pod_seconds: 0.0,
                 });
             }
         };
@@ -538,38 +577,43 @@ mod tests {
         }
     }
 
-    /// The same three windows, and one that stands for them.
     #[test]
-    fn one_window_that_stands_for_three_weighs_as_much() {
+    fn three_windows_at_once_weigh_as_much_as_three() {
         let (mut apart, mut at_once) = (CostFilter::new(1.0), CostFilter::new(1.0));
-        let window = counted(&HEAVY);
-        (0..3).for_each(|_| apart.learn(&window));
-        at_once.learn(&Counted { windows: 3.0, ..window });
+        let Counted { requests, work, squared, .. } = counted(&HEAVY);
+        (0..3).for_each(|_| apart.learn(&counted(&HEAVY)));
+        at_once.learn(&Counted {
+            windows: 3.0,
+            requests: 3.0 * requests,
+            work: 3.0 * work,
+            squared: 3.0 * squared,
+            pod_seconds: 0.0,
+        });
         for (apart, at_once) in apart.experts.iter().zip(&at_once.experts) {
             assert!((apart.cost - at_once.cost).abs() < 0.01 * apart.cost, "{apart:?} {at_once:?}");
         }
     }
 
+    /// Pods of which there are more in one window and fewer in the next, and of which it is known late what they use for nothing.
     #[test]
-    fn by_another_measure_all_is_as_if_it_had_always_been() {
+    fn what_idle_pods_use_is_taken_off_as_if_it_had_been_known() {
+        const IDLE: f64 = 2.0;
         let mut rng = Pcg64::seed_from_u64(9);
-        let (mut before, mut always) = (CostFilter::new(1.0), CostFilter::new(1.5));
+        let (mut late, mut always) = (CostFilter::new(1.0), CostFilter::new(1.0));
+        always.take_off_idle(IDLE);
         for i in 0..200 {
             if i == 150 {
-                before.rescale(1.5);
+                late.take_off_idle(IDLE);
             }
-            let Counted { requests, work, squared, .. } = window(CHEAP, 50.0, &mut rng);
-            let measure = if i < 150 { 1.0 } else { 1.5 };
-            before.learn(&Counted {
-                windows: 1.0,
-                requests,
-                work: work * measure,
-                squared: squared * measure * measure,
-            });
-            always.learn(&Counted { windows: 1.0, requests, work: work * 1.5, squared: squared * 2.25 });
+            let pod_seconds = rng.random_range(2.0..6.0);
+            let window = Counted { pod_seconds, ..window(CHEAP, 50.0, &mut rng) };
+            let of_idle = if i < 150 { IDLE * pod_seconds } else { 0.0 };
+            late.learn(&Counted { work: window.work + of_idle, ..window });
+            always.learn(&window);
         }
-        assert!((before.cost() / always.cost() - 1.0).abs() < 1e-9);
-        assert!((before.standard_error() / always.standard_error() - 1.0).abs() < 1e-9);
+        for (late, always) in late.experts.iter().zip(&always.experts) {
+            assert!((late.cost / always.cost - 1.0).abs() < 1e-9, "{late:?} {always:?}");
+        }
     }
 
     #[test]
@@ -579,10 +623,16 @@ mod tests {
         filter.learn(&counted(&[0.0; 6]));
         assert_eq!(filter, before);
         for _ in 0..100 {
-            filter.learn(&Counted { windows: 1.0, requests: 10.0, work: 0.0, squared: 0.0 });
+            filter.learn(&Counted {
+                windows: 1.0,
+                requests: 10.0,
+                work: 0.0,
+                squared: 0.0,
+                pod_seconds: 0.0,
+            });
         }
         assert!(filter.cost().is_finite() && filter.standard_error().is_finite(), "{filter:?}");
-        filter.learn(&Counted { windows: 1.0, requests: 10.0, work: 10.0, squared: 10.0 });
+        filter.learn(&Counted { windows: 1.0, requests: 10.0, work: 10.0, squared: 10.0, pod_seconds: 0.0 });
         assert!(filter.cost() > 0.0 && filter.standard_error().is_finite(), "{filter:?}");
     }
 }

@@ -37,7 +37,7 @@ pub(super) const MOST_BUSY: u32 = 40;
 /// Share of the CPU that requests must have used, for the noise of idle pods not to drown them.
 const LEAST_EXPLAINED: f64 = 0.2;
 
-/// Windows that are added up at most, until they say something.
+/// Windows that are added up at most, while they say nothing.
 const MOST_WINDOWS: u32 = 32;
 
 /// How much longer than of late durations must be, in what they weigh, to be called longer, and the windows after which
@@ -99,20 +99,20 @@ pub(super) struct Trust {
     pub(super) is_vouched_for: bool,
     /// The factor by which requests cost more or less than before, or wait less, once that is clear.
     pub(super) has_changed: Option<f64>,
-    /// Requests of how many windows it is of, each with as many as the last one.
-    pub(super) windows: f64,
+    /// Where requests count what they cost in CPU: the windows that this is of.
+    pub(super) sums: Option<Sums>,
 }
 
 /// Windows added up.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Sums {
-    requests: f64,
+pub(super) struct Sums {
+    pub(super) requests: f64,
     /// Core-seconds, pod-seconds, and core-seconds that classes explain.
     cpu: f64,
-    pods: f64,
+    pub(super) pods: f64,
     explained: f64,
     #[serde(default)]
-    windows: u32,
+    pub(super) windows: u32,
 }
 
 impl Sums {
@@ -332,12 +332,14 @@ impl Learner {
     ) -> Trust {
         let InForce { weights, .. } = self.in_force();
         let by_class = self.versions.current().is_some();
-        let (mut has_changed, mut windows) = (None, 1.0);
+        let (mut has_changed, mut sums) = (None, None);
         let mut is_vouched_for = false;
         if let Some((unit, of_pods)) = self.unit.zip(in_classes(weights.classes())) {
             let requests = weights.requests(&of_pods.rates);
             let durations = self.durations(weights.weigh(&of_pods.rates) / requests, is_crowded);
-            if self.small.windows >= MOST_WINDOWS {
+            // Few requests are waited for; what idle pods drowned for so long, and their noise while nobody came, says nothing.
+            let is_few = self.small.requests > 0.0 && self.small.requests < LEAST_REQUESTS;
+            if self.small.windows >= MOST_WINDOWS && !is_few {
                 self.small = Sums::default();
             }
             self.small.add(&of_pods, requests, unit * weights.weigh(&of_pods.rates));
@@ -347,25 +349,25 @@ impl Learner {
             let used = self.small.cpu - idle.value * self.small.pods;
             let is_enough = self.small.requests >= LEAST_REQUESTS || few_are_enough;
             // What idle pods' noise drowns counts with what comes next.
-            is_vouched_for =
-                is_enough && used > LEAST_EXPLAINED * self.small.cpu && self.small.explained > 0.0;
+            let is_enough = is_enough && requests > 0.0 && self.small.explained > 0.0;
+            is_vouched_for = is_enough && used > LEAST_EXPLAINED * self.small.cpu;
             if is_vouched_for {
-                let sums = std::mem::take(&mut self.small);
-                let ratio = used / sums.explained;
+                let small = std::mem::take(&mut self.small);
+                let ratio = used / small.explained;
                 if by_class {
                     has_changed = self.borne_out.learn(ratio, durations);
                 } else {
                     self.per_request = ratio;
-                    windows = sums.requests / (requests * of_pods.window.as_secs_f64());
+                    sums = Some(small);
                 }
             }
         }
-        Trust { factor: self.factor_in_force(), is_vouched_for, has_changed, windows }
+        Trust { factor: self.factor_in_force(), is_vouched_for, has_changed, sums }
     }
 
     /// As far as the last sample's CPU said.
     pub(super) fn as_before(&self) -> Trust {
-        Trust { factor: self.factor_in_force(), is_vouched_for: false, has_changed: None, windows: 1.0 }
+        Trust { factor: self.factor_in_force(), is_vouched_for: false, has_changed: None, sums: None }
     }
 
     /// What CPU per MetricsQPS is, of what the fit knows, where weights are given and their one class is MetricsQPS.
@@ -401,7 +403,7 @@ impl Learner {
 
     /// What a pod costs that does nothing. While the data do not tell, none of its CPU: replicas are then what an HPA on CPU
     /// would ask for.
-    pub(super) fn idle(&self) -> Cost {
+    fn idle(&self) -> Cost {
         let fitted = || Some(self.fit.idle_without_classes()).filter(|idle| idle.interval.is_some());
         let idle = self.versions.current().map(|version| version.idle).or_else(fitted);
         idle.unwrap_or(Cost { value: 0.0, interval: None })
@@ -455,12 +457,9 @@ impl Learner {
         }
     }
 
-    /// What requests cost with what an idle pod is known to cost now, over what they cost with `before`; none if that is the same, or one of the two
-    /// leaves nearly no CPU to them.
-    pub(super) fn costs_against(&self, before: &Cost) -> Option<f64> {
-        let (cpu, pods) = (self.fit.mean_cpu(), self.fit.mean_pods());
-        let used = |idle: &Cost| Some(cpu - idle.value * pods).filter(|used| *used > LEAST_EXPLAINED * cpu);
-        Some(used(&self.idle())? / used(before)?).filter(|factor| *factor != 1.0)
+    /// What an idle pod is known to cost, in MetricsQPS.
+    pub(super) fn idle_metricsqps(&self) -> f64 {
+        self.unit.map_or(0.0, |unit| self.idle().value / unit)
     }
 
     fn factor_in_force(&self) -> f64 {

@@ -33,10 +33,14 @@ pub(super) enum Part {
     Up,
     /// How many pods it does not.
     Down,
-    /// CPU used, in cores.
-    Cpu,
+    /// CPU that containers used, in cores.
+    ContainerCpu,
     /// How many pods it is of.
-    CpuPods,
+    ContainerCpuPods,
+    /// CPU that processes used by their own account, in cores.
+    ProcessCpu,
+    /// How many pods it is of.
+    ProcessCpuPods,
     /// Requests in flight.
     InFlight,
     /// How many more than a window ago.
@@ -50,14 +54,16 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Buckets,
         Self::Busy,
         Self::Telling,
         Self::Up,
         Self::Down,
-        Self::Cpu,
-        Self::CpuPods,
+        Self::ContainerCpu,
+        Self::ContainerCpuPods,
+        Self::ProcessCpu,
+        Self::ProcessCpuPods,
         Self::InFlight,
         Self::InFlightChange,
         Self::Rejected,
@@ -72,8 +78,10 @@ impl Part {
             Self::Telling => "telling",
             Self::Up => "up",
             Self::Down => "down",
-            Self::Cpu => "cpu",
-            Self::CpuPods => "cpu_pods",
+            Self::ContainerCpu => "container_cpu",
+            Self::ContainerCpuPods => "container_cpu_pods",
+            Self::ProcessCpu => "process_cpu",
+            Self::ProcessCpuPods => "process_cpu_pods",
             Self::InFlight => "in_flight",
             Self::InFlightChange => "in_flight_change",
             Self::Rejected => "rejected",
@@ -146,6 +154,7 @@ impl Workload<'_> {
         let Query { histogram, bucket, sum, matchers, in_flight, rejected, work, offered, label, .. } = query;
         let counts = |metric| self.rate(&self.requests(metric, matchers, &[]));
         let shown = |metric, le| self.rate(&self.series(metric, matchers, le));
+        let pods = |selector: String| format!("count(count by (pod) ({}))", self.rate(&selector));
         let up = format!("max by (pod) ({})", self.series("up", &BTreeMap::new(), &[]));
         let part = |part: Part, question: String| {
             format!(r#"label_replace({question}, "{PART}", "{}", "", "")"#, part.name())
@@ -166,8 +175,10 @@ impl Workload<'_> {
             ),
             part(Part::Up, format!("count({up} == 1)")),
             part(Part::Down, format!("count({up} == 0)")),
-            part(Part::Cpu, format!("({})", self.cores(CpuOf::Either))),
-            part(Part::CpuPods, format!("({})", self.pods_with_cpu())),
+            part(Part::ContainerCpu, self.cores(CpuOf::Containers)),
+            part(Part::ContainerCpuPods, pods(self.containers())),
+            part(Part::ProcessCpu, self.cores(CpuOf::Processes)),
+            part(Part::ProcessCpuPods, pods(self.processes())),
         ];
         if let Some(series) = in_flight {
             let change = |selector: &str| format!("delta({selector}[{}])", self.seconds());
@@ -225,19 +236,11 @@ impl Workload<'_> {
     /// The CPU of all pods, in cores.
     pub(crate) fn cores(&self, of: CpuOf) -> String {
         let sum = |selector: &str| format!("sum({})", self.rate(selector));
-        let processes = self.series(CPU, &BTreeMap::new(), &[]);
         match of {
             CpuOf::Containers => sum(&self.containers()),
-            CpuOf::Processes => sum(&processes),
-            CpuOf::Either => format!("{} or {}", sum(&self.containers()), sum(&processes)),
+            CpuOf::Processes => sum(&self.processes()),
+            CpuOf::Either => format!("{} or {}", sum(&self.containers()), sum(&self.processes())),
         }
-    }
-
-    /// How many pods the CPU of [`CpuOf::Either`] is of.
-    fn pods_with_cpu(&self) -> String {
-        let count = |selector: &str| format!("count(count by (pod) ({}))", self.rate(selector));
-        let processes = self.series(CPU, &BTreeMap::new(), &[]);
-        format!("{} or {}", count(&self.containers()), count(&processes))
     }
 
     /// The CPU of each pod, by `pod`.
@@ -267,6 +270,11 @@ impl Workload<'_> {
     /// The pods' containers; the sums over a whole pod, which some kubelets show beside them, have no container's name.
     fn containers(&self) -> String {
         self.series(CONTAINER_CPU, &BTreeMap::new(), &[differs("container", "")])
+    }
+
+    /// The pods' processes, as they tell on their pages.
+    fn processes(&self) -> String {
+        self.series(CPU, &BTreeMap::new(), &[])
     }
 
     /// The series that count as requests: neither probes nor what the user leaves out.

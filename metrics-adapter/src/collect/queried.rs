@@ -157,13 +157,20 @@ struct Told {
     telling: Option<f64>,
     up: Option<f64>,
     down: Option<f64>,
-    cpu: Option<f64>,
-    cpu_pods: Option<f64>,
+    container_cpu: OfPods,
+    process_cpu: OfPods,
     in_flight: Option<f64>,
     in_flight_change: Option<f64>,
     rejected: Option<f64>,
     work: Option<f64>,
     offered: Option<f64>,
+}
+
+/// A sum, and how many pods it is of.
+#[derive(Debug, Clone, Copy, Default)]
+struct OfPods {
+    sum: Option<f64>,
+    pods: Option<f64>,
 }
 
 /// One histogram as a server shows it.
@@ -216,14 +223,29 @@ impl Told {
             Part::Telling => Some(&mut self.telling),
             Part::Up => Some(&mut self.up),
             Part::Down => Some(&mut self.down),
-            Part::Cpu => Some(&mut self.cpu),
-            Part::CpuPods => Some(&mut self.cpu_pods),
+            Part::ContainerCpu => Some(&mut self.container_cpu.sum),
+            Part::ContainerCpuPods => Some(&mut self.container_cpu.pods),
+            Part::ProcessCpu => Some(&mut self.process_cpu.sum),
+            Part::ProcessCpuPods => Some(&mut self.process_cpu.pods),
             Part::InFlight => Some(&mut self.in_flight),
             Part::InFlightChange => Some(&mut self.in_flight_change),
             Part::Rejected => Some(&mut self.rejected),
             Part::Work => Some(&mut self.work),
             Part::Offered => Some(&mut self.offered),
         }
+    }
+
+    /// CPU of the pods that tell their requests. A kubelet that is not reached takes its pods' CPU out of the sum and leaves their requests, which would
+    /// be cheaper requests: so the rest is taken to use as much as those that are seen, and where fewer than half are seen, CPU is not known.
+    fn cpu(&self, telling: u32) -> Result<Option<Cores>, ReadingError> {
+        for OfPods { sum, pods } in [self.container_cpu, self.process_cpu] {
+            let (Some(sum), seen) = (sum.map(cores).transpose()?, pods.map_or(0, whole)) else { continue };
+            if seen > 0 && 2 * u64::from(seen) >= u64::from(telling) {
+                let all = f64::from(telling.max(seen)) / f64::from(seen);
+                return Ok(Some(Cores::saturating(sum.get() * all)));
+            }
+        }
+        Ok(None)
     }
 
     fn sample(self, at: Time, pods: &QueriedPods, window: Span) -> Result<Sample, ReadingError> {
@@ -247,10 +269,8 @@ impl Told {
                 change: self.in_flight_change.filter(|change| change.is_finite()).unwrap_or(0.0),
             })
         });
-        // A kubelet that is not reached takes its pods' CPU out of the sum, and not their requests: that is no cheaper request.
-        let all_tell_cpu = self.cpu_pods.is_some_and(|pods| whole(pods) >= telling);
         let group = Group {
-            cpu: self.cpu.map(cores).transpose()?.filter(|_| all_tell_cpu),
+            cpu: self.cpu(telling)?,
             in_flight: in_flight.transpose()?,
             rejected: self.rejected.map(|value| rate("the rate of rejections", value)).transpose()?,
             work: self.work.map(|value| rate("the rate of work", value)).transpose()?,
@@ -411,8 +431,8 @@ mod tests {
             part("busy", 1.5),
             part("telling", 2.0),
             part("up", 2.0),
-            part("cpu", 0.75),
-            part("cpu_pods", 2.0),
+            part("container_cpu", 0.75),
+            part("container_cpu_pods", 2.0),
             part("in_flight", 4.0),
             part("in_flight_change", -2.0),
             part("rejected", 0.25),
@@ -429,14 +449,24 @@ mod tests {
 
     /// A kubelet that is not reached takes its pods' CPU out of the sum, and their requests stay.
     #[test]
-    fn the_cpu_of_fewer_pods_than_tell_requests_is_not_known() {
-        let cpu = |pods: Option<f64>| {
-            let of = pods.map(|pods| part("cpu_pods", pods));
-            let told = [bucket("+Inf", 4.0), part("telling", 3.0), part("cpu", 0.75)];
-            sample(told.into_iter().chain(of).collect(), &known(&["a", "b", "c"])).unwrap().groups[0].cpu
+    fn pods_whose_cpu_is_not_seen_use_as_much_as_the_others() {
+        let cpu = |containers: Option<f64>, processes: Option<f64>| {
+            let told = [bucket("+Inf", 4.0), part("telling", 4.0)];
+            let of_containers =
+                containers.map(|pods| [part("container_cpu", 1.5), part("container_cpu_pods", pods)]);
+            let of_processes =
+                processes.map(|pods| [part("process_cpu", 1.2), part("process_cpu_pods", pods)]);
+            let series = told.into_iter().chain(of_containers.into_iter().chain(of_processes).flatten());
+            let sample = sample(series.collect(), &known(&["a", "b", "c", "d"])).unwrap();
+            sample.groups[0].cpu.map(Cores::get)
         };
-        let all = Cores::new(0.75).ok();
-        assert_eq!([None, Some(2.0), Some(3.0), Some(4.0)].map(cpu), [None, None, all, all]);
+        assert_eq!([4.0, 3.0, 2.0].map(|pods| cpu(Some(pods), None)), [1.5, 2.0, 3.0].map(Some));
+        // A starting pod uses CPU and tells no requests yet.
+        assert_eq!(cpu(Some(5.0), Some(4.0)), Some(1.5));
+        assert_eq!(cpu(Some(1.0), None), None);
+        // Nodes without a kubelet that tells.
+        assert_eq!((cpu(Some(1.0), Some(4.0)), cpu(None, Some(4.0))), (Some(1.2), Some(1.2)));
+        assert_eq!(cpu(None, None), None);
     }
 
     #[test]
@@ -532,7 +562,7 @@ mod tests {
             vec![bucket("+Inf", f64::INFINITY)],
             vec![bucket("0.1", 1.0)],
             vec![bucket("NaN", 1.0), bucket("+Inf", 1.0)],
-            vec![part("cpu", -0.5)],
+            vec![part("container_cpu", -0.5)],
             vec![part("in_flight", -1.0)],
             vec![part("rejected", f64::INFINITY)],
         ] {

@@ -281,16 +281,6 @@ impl CostFit {
         (requests > 0.0 && cpu > 0.0).then(|| cpu / requests)
     }
 
-    /// Cores used over all that was learned from, on average.
-    pub(super) fn mean_cpu(&self) -> f64 {
-        self.aligned.regression.mean(self.classes.len() + 1)
-    }
-
-    /// Pods over all that was learned from, on average.
-    pub(super) fn mean_pods(&self) -> f64 {
-        self.aligned.regression.mean(report::PODS)
-    }
-
     /// CPU that it expects, in cores.
     pub(super) fn predict(&self, sample: &FitSample) -> f64 {
         let work: f64 = self.costs().iter().zip(&sample.rates).map(|(cost, rate)| cost * rate).sum();

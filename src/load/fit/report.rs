@@ -9,7 +9,7 @@ use super::score::Score;
 use super::{Candidate, CostFit};
 
 /// Columns of the pods in any regression, and of CPU in that of the number of requests.
-pub(super) const PODS: usize = 0;
+const PODS: usize = 0;
 const CPU_AFTER_REQUESTS: usize = 2;
 
 /// A column whose variance is so many times what it would be alone goes along with others exactly.

@@ -18,8 +18,8 @@ use super::classes::Classes;
 use super::cost::{CostFilter, Counted};
 use super::edges::Edges;
 use super::fit::{FitReport, FitSample, FitSettings};
-use super::learner::{InForce, Learner, MOST_BUSY, Trust, utilization};
-use super::offered::{Load, NothingCompletes, WeightsInForce, has_congested_evidence};
+use super::learner::{InForce, Learner, MOST_BUSY, Sums, Trust, utilization};
+use super::offered::{ClassLoad, Load, NothingCompletes, WeightsInForce, has_congested_evidence};
 use super::sample::{Sample, is_after};
 use super::versions::Version;
 use super::weights::Weights;
@@ -185,11 +185,12 @@ impl LoadModel {
         let trust = match borne_out {
             // More CPU than usual is no reason to count more than what was typed.
             Some(share) => {
-                Trust { factor: share.min(1.0), is_vouched_for: true, has_changed: None, windows: 1.0 }
+                Trust { factor: share.min(1.0), is_vouched_for: true, has_changed: None, sums: None }
             }
-            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_changed: None, windows: 1.0 },
+            None => Trust { factor: 1.0, is_vouched_for: !is_busy, has_changed: None, sums: None },
         };
-        Ok(self.estimate(sample, load, trust, None))
+        self.learn_cost(sample, &load, trust, None);
+        Ok(self.estimate(sample, load, trust))
     }
 
     /// CPU used, of what the MetricsQPS of the same pods usually takes; none while that is not known.
@@ -214,7 +215,6 @@ impl LoadModel {
         learner.check_edges(sample, &load);
         let was_congested = !load.congestion.is_empty() || has_congested_evidence(sample);
         let is_crowded = is_busy(sample) || was_congested;
-        let idle = learner.idle();
         let has_learned = is_new && learner.learn(was_congested, is_busy(sample), in_classes);
         if !learner.is_serving() {
             let samples = learner.windows();
@@ -224,6 +224,9 @@ impl LoadModel {
                 _ => Unknown::Learning { samples, of: Learner::SAMPLES_TO_SERVE },
             });
         }
+        if let Some(filter) = &mut self.filter {
+            filter.take_off_idle(learner.idle_metricsqps());
+        }
         let trust = if is_new { learner.borne_out(is_crowded, in_classes) } else { learner.as_before() };
         let is_by_class = matches!(source, WeightsInForce::Fitted { .. });
         // Classes tell what requests cost without CPU; without classes, nothing does.
@@ -232,17 +235,19 @@ impl LoadModel {
         let variance = in_classes(learner.classes())
             .filter(|_| !is_by_class)
             .map(|of_pods| learner.variance_of_one(&of_pods.rates));
-        // In an overload the next samples would not tell old weights from new ones.
-        if has_learned {
-            learner.publish(sample.at);
+        let load = Load { weights: source, ..load };
+        self.learn_cost(sample, &load, trust, variance);
+        if let Some(learner) = &mut self.learner {
+            // In an overload the next samples would not tell old weights from new ones.
+            if has_learned {
+                learner.publish(sample.at);
+            }
+            // New weights count from the next sample on; what pods cost, which comes with them, at once.
+            if let Some(filter) = &mut self.filter {
+                filter.take_off_idle(learner.idle_metricsqps());
+            }
         }
-        let factor = learner.costs_against(&idle);
-
-        let load = self.estimate(sample, Load { weights: source, ..load }, trust, variance);
-        // New weights, and another idle pod's cost, count from the next sample on.
-        if let (Some(filter), Some(factor)) = (&mut self.filter, factor) {
-            filter.rescale(factor);
-        }
+        let load = self.estimate(sample, load, trust);
         self.note_drift(sample.at);
         Ok(load)
     }
@@ -291,33 +296,41 @@ impl LoadModel {
         self.filter.as_ref().map(CostFilter::cost)
     }
 
-    /// Offered requests times their filtered cost. `variance`, if given, is the relative variance of one request's cost,
-    /// where the weights themselves do not tell.
-    fn estimate(&mut self, sample: &Sample, load: Load, trust: Trust, variance: Option<f64>) -> Load {
-        let Trust { factor, is_vouched_for, has_changed, windows } = trust;
-        let window = window(sample);
-        let seconds = window.as_secs_f64();
-        let requests = load.completed.get() * seconds;
-        let sum = |power: i32| -> f64 {
-            load.classes.iter().map(|c| (c.weight * factor).powi(power) * c.rate.get()).sum::<f64>() * seconds
-        };
-        let (work, squared) = (sum(1), sum(2));
-        let squared = variance.map_or(squared, |variance| work * work / requests * (1.0 + variance));
+    /// Learns what a request costs at present. `variance`, if given, is the relative variance of one request's cost, where the weights themselves do
+    /// not tell.
+    fn learn_cost(&mut self, sample: &Sample, load: &Load, trust: Trust, variance: Option<f64>) {
+        let Trust { factor, is_vouched_for, has_changed, sums } = trust;
+        let Worked { seconds, requests, work } = Worked::of(sample, load, factor);
         if self.filter.is_none() && requests > 0.0 {
             // A first window whose CPU is lost in that of idle pods is no request that costs nothing.
-            self.filter = Some(CostFilter::new(if work > 0.0 { work / requests } else { 1.0 }));
+            let mut filter = CostFilter::new(if work > 0.0 { work / requests } else { 1.0 });
+            filter.take_off_idle(self.learner.as_ref().map_or(0.0, Learner::idle_metricsqps));
+            self.filter = Some(filter);
         }
-        let Some(filter) = &mut self.filter else { return load };
+        let Some(filter) = &mut self.filter else { return };
         // Those that have not told may have other requests than those that have.
         let telling: u32 = sample.groups.iter().filter(|group| group.tells()).map(|group| group.pods).sum();
         let is_doubtful = !is_vouched_for || telling < sample.pods.ready;
         self.frozen = if is_doubtful { self.frozen.saturating_add(1) } else { 0 };
-        let may_learn = !is_doubtful || load.congestion.is_empty() && self.frozen > MOST_BUSY;
-        let is_new = is_after(self.learned_until, (sample.at, window));
+        let is_calm = load.congestion.is_empty();
+        let is_evidence = is_vouched_for || !matches!(load.weights, WeightsInForce::CpuPerRequest);
+        let may_learn = is_evidence && (!is_doubtful || is_calm && self.frozen > MOST_BUSY);
+        let is_new = is_after(self.learned_until, (sample.at, window(sample)));
         // Of an overload the light requests get through first, so what completes seems light; heavier it can only be.
-        let is_lighter = !load.congestion.is_empty() && work < requests * filter.cost();
+        let is_lighter = !is_calm && work < requests * filter.cost();
         if is_new && may_learn && !is_lighter {
-            filter.learn(&Counted { windows, requests, work, squared });
+            let (windows, requests, work, pod_seconds) = match sums {
+                Some(Sums { windows, requests, pods, .. }) => {
+                    (f64::from(windows), requests, requests * factor, pods)
+                }
+                None => (1.0, requests, work, f64::from(telling) * seconds),
+            };
+            let squared = |class: &ClassLoad| (class.weight * factor).powi(2) * class.rate.get() * seconds;
+            let squared = match variance {
+                Some(variance) => work * work / requests * (1.0 + variance),
+                None => load.classes.iter().map(squared).sum(),
+            };
+            filter.learn(&Counted { windows, requests, work, squared, pod_seconds });
             self.learned_until = Some(sample.at);
         }
         if let Some(changed) = has_changed
@@ -326,6 +339,13 @@ impl LoadModel {
             // All requests cost more, or less, and not a mix that may be chance.
             filter.change_costs(changed, work / requests);
         }
+    }
+
+    /// Offered requests times their filtered cost.
+    fn estimate(&self, sample: &Sample, load: Load, trust: Trust) -> Load {
+        let Some(filter) = &self.filter else { return load };
+        let Trust { factor, is_vouched_for, .. } = trust;
+        let Worked { seconds, requests, work } = Worked::of(sample, &load, factor);
         let offered = load.offered.get();
         // A congested workload does all the work that it can: there is at least that much.
         let is_floor = is_vouched_for && !load.congestion.is_empty() && requests > 0.0;
@@ -376,6 +396,22 @@ impl LoadModel {
     /// Since when requests have cost other than when their weights were learned.
     pub fn drift_since(&self) -> Option<Time> {
         self.drift_since
+    }
+}
+
+/// What completed in a sample's window.
+struct Worked {
+    seconds: f64,
+    requests: f64,
+    /// Σ weight over them, as far as CPU bears it out.
+    work: f64,
+}
+
+impl Worked {
+    fn of(sample: &Sample, load: &Load, factor: f64) -> Self {
+        let seconds = window(sample).as_secs_f64();
+        let rate: f64 = load.classes.iter().map(|class| class.weight * class.rate.get()).sum();
+        Self { seconds, requests: load.completed.get() * seconds, work: factor * rate * seconds }
     }
 }
 

@@ -258,6 +258,45 @@ fn few_requests_cost_what_they_cost_on_average() {
     close(asked, wanted, 0.1);
 }
 
+/// One request in five windows, on pods of which it is not known what they use for nothing.
+#[test]
+fn few_and_dear_requests_are_waited_for_until_they_tell_what_they_cost() {
+    let mut play = Play::new(Fitting::default());
+    play.idle = 0.0;
+    let mut mean = |cost: f64, windows: u32| {
+        let mut asked = 0.0;
+        for round in 0..windows {
+            let rates = [0.0, 0.0, 0.0, if round % 5 == 0 { 1.0 / 15.0 } else { 0.0 }];
+            let load = play.window(rates, Some(rates[3] * cost));
+            asked += load.map_or(0.0, |load| play.replicas(&load)) / f64::from(windows);
+        }
+        asked
+    };
+    mean(6.0, 1000);
+    let before = mean(6.0, 1000);
+    close(before, 6.0 / 75.0 / 0.7, 0.15);
+    mean(12.0, 1000);
+    close(mean(12.0, 1000), 2.0 * before, 0.15);
+}
+
+/// Without classes only CPU tells what a request costs, and the last window that showed it is no better than those before.
+#[test]
+fn cpu_that_is_gone_leaves_the_mean_cost_where_requests_are_all_alike() {
+    let mut play = Play::new(Fitting::default());
+    let rates = [0.0, 9.0 / 15.0, 0.0, 0.0];
+    let mut is_light = true;
+    let mut load = None;
+    for _ in 0..600 {
+        play.pods = play.rng.random_range(3..12);
+        is_light ^= play.rng.random::<f64>() < 0.2;
+        load = play.window(rates, Some(rates[1] * if is_light { 0.2 } else { 2.0 })).ok();
+    }
+    let before = load.unwrap();
+    assert_eq!(before.weights, WeightsInForce::CpuPerRequest);
+    let after = (0..200).map(|_| play.window(rates, None).unwrap()).last().unwrap();
+    close(after.metricsqps.get(), before.metricsqps.get(), 1e-9);
+}
+
 /// A sidecar comes. Until new weights know of it, its CPU is that of requests; from then on it is not.
 #[test]
 fn what_an_idle_pod_costs_is_taken_off_the_requests_once_it_is_known() {
