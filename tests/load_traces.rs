@@ -3,8 +3,8 @@
 //! the folder of the traces, each test says so and is ignored.
 //!
 //! The work of a window is the durations of the requests that arrived in it; so the CPU that the load model learns from knows nothing of waiting. It
-//! learns weights by itself, from the first window on. Pods come and go as they would, so that the cost of an idle one can be told; it is none. With
-//! `--nocapture` the pods are shown, as multiples of the fewest at each point.
+//! learns weights by itself, from the first window on. Pods come and go as they would, so that the cost of an idle one can be told: none, or a tenth of what
+//! a pod uses for requests on average. Rivals know it to the last digit. With `--nocapture` the pods are shown, as multiples of the fewest at each point.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
@@ -28,6 +28,9 @@ const CLASSES: usize = LE.len() + 1;
 /// hindsight; requests times their CPU of late, with three half-lives in seconds.
 const RIVALS: [&str; 6] = ["requests", "raw sum", "in hindsight", "CPU/r 30 s", "CPU/r 5 min", "CPU/r 1 h"];
 const PER_REQUEST: [f64; 3] = [30.0, 300.0, 3600.0];
+
+/// What a pod uses that does nothing, as a share of what it uses for requests on average.
+const IDLE: [f64; 2] = [0.0, 0.1];
 
 /// Pods that there are while costs are learned, for seven windows each.
 const PODS: [u32; 3] = [15, 20, 25];
@@ -62,7 +65,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = match std::env::var_os(VARIABLE) {
         Some(folder) => {
-            CASES.into_iter().map(|case| of(Path::new(&folder), case, arguments.nocapture)).collect()
+            let trial = |idle| move |case| (case, idle);
+            let trials = IDLE.into_iter().flat_map(|idle| CASES.into_iter().map(trial(idle)));
+            trials.map(|(case, idle)| of(Path::new(&folder), case, idle, arguments.nocapture)).collect()
         }
         None => {
             let name = format!("real traces (ignored: {VARIABLE} names no folder of them)");
@@ -73,11 +78,12 @@ fn main() -> ExitCode {
 }
 
 /// Of a folder that has the trace; another one may have other traces.
-fn of(folder: &Path, case: Case, shows: bool) -> Trial {
+fn of(folder: &Path, case: Case, idle: f64, shows: bool) -> Trial {
     let path = folder.join(case.file);
     let absent = !path.exists();
-    let name = format!("{} in windows of {} s: pods at equal shortage", case.file, case.window.as_secs_f64());
-    Trial::test(name, move || compare(&path, case, shows)).with_ignored_flag(absent)
+    let (file, window) = (case.file, case.window.as_secs_f64());
+    let name = format!("{file} in windows of {window} s, idle pods use {idle}: pods at equal shortage");
+    Trial::test(name, move || compare(&path, case, idle, shows)).with_ignored_flag(absent)
 }
 
 /// What arrived in a window, by duration.
@@ -127,10 +133,12 @@ fn read(path: &Path, case: Case) -> Result<Vec<Arrived>, Failed> {
 }
 
 /// What the load model says of each window: the load, and the sum over classes just as it was counted. None before it says anything.
-fn measured(windows: &[Arrived], case: Case) -> Result<Vec<Option<(f64, f64)>>, Failed> {
+fn measured(windows: &[Arrived], case: Case, idle: f64) -> Result<Vec<Option<(f64, f64)>>, Failed> {
     let seconds = case.window.as_secs_f64();
     let mut model = LoadModel::new(Weighing::Fitted(Fitting::default()));
     let mut now = Time::from_secs(1_500_000_000);
+    let mean = windows.iter().map(Arrived::work).sum::<f64>() / windows.len() as f64 / seconds;
+    let idle = idle * mean / MEAN_PODS;
     let mut measured = Vec::new();
     for (window, pods) in windows.iter().zip(PODS.iter().flat_map(|pods| [*pods; 7]).cycle()) {
         now += case.window;
@@ -138,7 +146,7 @@ fn measured(windows: &[Arrived], case: Case) -> Result<Vec<Option<(f64, f64)>>, 
             window.requests.iter().map(|count| Rate::new(count / seconds)).collect::<Result<_, _>>()?;
         let mut group = Group::new(pods, case.window);
         group.histograms = vec![HistogramRates::new(Labels::new(), LE.to_vec(), rates, None)?];
-        group.cpu = Some(Cores::new(window.work() / seconds)?);
+        group.cpu = Some(Cores::new(window.work() / seconds + idle * f64::from(pods))?);
         let pods = Pods { replicas: pods, ready: pods, ..Pods::default() };
         let sample = Sample { schema: SAMPLE_SCHEMA, at: now, pods, offered: None, groups: vec![group] };
         let load = model.observe(&sample).ok();
@@ -226,9 +234,9 @@ impl Point {
     }
 }
 
-fn compare(path: &Path, case: Case, shows: bool) -> Result<(), Failed> {
+fn compare(path: &Path, case: Case, idle: f64, shows: bool) -> Result<(), Failed> {
     let windows = read(path, case)?;
-    let measured = measured(&windows, case)?;
+    let measured = measured(&windows, case, idle)?;
     let first = measured.iter().position(Option::is_some).ok_or("nothing was measured")?;
     let (ours, raw): (Vec<f64>, Vec<f64>) =
         measured[first..].iter().map(|load| load.unwrap_or_default()).unzip();

@@ -8,7 +8,7 @@
 //! windows in a row that stray three times as far from a long mean as is usual here are a change, and what was before it is forgotten. The
 //! longest mean forgets nothing, since many a mix comes back: it is left out for as long as it is not of this mix.
 //!
-//! Measured on three real traces in windows of 15 s to 10 min, by pods at equal shortage: from 3 % below to 2 % above whichever of requests, raw sums and
+//! Measured on three real traces in windows of 15 s to 10 min, by pods at equal shortage: from 1 % below to 2 % above whichever of requests, raw sums and
 //! CPU per request is best for the trace ([why](../docs/decisions.md)).
 
 use std::collections::VecDeque;
@@ -46,6 +46,14 @@ const AHEAD: usize = 2;
 
 /// Share of what a window usually strays by, within which two means are of the same mix.
 const CLOSE: f64 = 0.25;
+
+/// Share of a mean's work that must be left when idle pods' is taken off, and by how much means may change unlike each other in that for what
+/// they claimed to count on.
+const LEAST_LEFT: f64 = 0.2;
+const SAME_MEASURE: f64 = 0.05;
+
+/// No sum grows so far.
+const LARGEST: f64 = 1e100;
 
 /// No expert dies, so that it can come back.
 const LEAST_WEIGHT: f64 = 0.01;
@@ -168,6 +176,23 @@ impl CostFilter {
             moves: 0.0,
             has_learned: false,
         }
+    }
+
+    /// Whether these can be what was once learned, and not what became of it on a disk.
+    pub(super) fn is_sound(&self) -> bool {
+        let sane = |value: f64| (0.0..LARGEST).contains(&value);
+        let of_experts = self.experts.iter().all(|expert| {
+            let Expert { work, requests, squared, pod_seconds, cost, loss, .. } = *expert;
+            requests > 0.0 && [work, requests, squared, pod_seconds, cost, loss].into_iter().all(sane)
+        });
+        let [requests, ..] = self.moments;
+        let [_, drifted_over] = self.drift;
+        let others = [self.idle, self.cost, self.variance, self.counted, self.disagreement, self.moves];
+        of_experts
+            && requests > 0.0
+            && drifted_over > 0.0
+            && others.into_iter().chain(self.moments).chain(self.strays).all(sane)
+            && self.drift.iter().all(|value| value.abs() < LARGEST)
     }
 
     /// The cost of a mean request.
@@ -335,31 +360,42 @@ impl CostFilter {
         self.mix();
     }
 
-    /// A pod that does nothing uses `idle`, in MetricsQPS, and not what was thought: what was learned of requests is less by that, or more.
+    /// A pod that does nothing uses `idle`, in MetricsQPS, and not what was thought: what was learned of requests is less by that, or more. A mean of
+    /// which that leaves next to nothing, as of a night, takes the cost of the next longer one of which it leaves something.
     pub(super) fn take_off_idle(&mut self, idle: f64) {
         let more = idle - self.idle;
         if more == 0.0 || !more.is_finite() {
             return;
         }
         self.idle = idle;
-        let mut factors = [1.0; EXPERTS];
-        for (expert, factor) in self.experts.iter_mut().zip(&mut factors) {
-            let work = (expert.work - more * expert.pod_seconds).max(0.0);
-            if expert.work > 0.0 && work > 0.0 {
-                *factor = work / expert.work;
-                expert.loss *= *factor;
-                expert.record.rescale(*factor);
+        let before = self.experts.each_ref().map(|expert| expert.cost);
+        let mut longer = before[LONGEST];
+        for expert in self.experts.iter_mut().rev() {
+            let work = expert.work - more * expert.pod_seconds;
+            expert.cost = if work > LEAST_LEFT * expert.work { work / expert.requests } else { longer };
+            expert.work = expert.cost * expert.requests;
+            longer = expert.cost;
+        }
+        self.change = None;
+        let factors: [f64; EXPERTS] = std::array::from_fn(|i| self.experts[i].cost / before[i]);
+        let usual = factors[SLOWEST];
+        if is_factor(usual) {
+            self.moments[1] *= usual;
+            self.moments[2] *= usual * usual;
+        }
+        // A short mean's factor is of its last windows alone, and what it claimed of many.
+        if factors[BEGIN_ANEW.start..].iter().all(|factor| (factor / usual - 1.0).abs() < SAME_MEASURE) {
+            for expert in &mut self.experts {
+                expert.loss *= usual;
+                expert.record.rescale(usual);
             }
-            (expert.work, expert.cost) = (work, work / expert.requests);
+            self.claims.iter_mut().flatten().for_each(|claim| *claim *= usual);
+        } else {
+            // What was claimed by the old measure says little of who is right by this one.
+            self.experts.iter_mut().for_each(|expert| expert.record = TrackRecord::default());
+            self.claims.clear();
+            self.has_learned = false;
         }
-        for claims in &mut self.claims {
-            claims.iter_mut().zip(factors).for_each(|(claim, factor)| *claim *= factor);
-        }
-        self.change = self
-            .change
-            .map(|change| Change { work: (change.work - more * change.pod_seconds).max(0.0), ..change });
-        self.moments[1] *= factors[SLOWEST];
-        self.moments[2] *= factors[SLOWEST] * factors[SLOWEST];
         self.mix();
     }
 }
@@ -592,6 +628,28 @@ mod tests {
         for (apart, at_once) in apart.experts.iter().zip(&at_once.experts) {
             assert!((apart.cost - at_once.cost).abs() < 0.01 * apart.cost, "{apart:?} {at_once:?}");
         }
+    }
+
+    /// A night of few requests, most of whose CPU is idle pods'.
+    #[test]
+    fn what_idle_pods_use_is_never_all_that_there_is() {
+        let mut rng = Pcg64::seed_from_u64(10);
+        let mut filter = CostFilter::new(1.0);
+        let truth = counted(&CHEAP).work;
+        for window_of in 0..1000 {
+            let (requests, pod_seconds) = if window_of < 900 { (3000.0, 300.0) } else { (3.0, 300.0) };
+            let window = window(CHEAP, requests, &mut rng);
+            filter.learn(&Counted { work: window.work + 0.1 * pod_seconds, pod_seconds, ..window });
+        }
+        // A little more than they use.
+        filter.take_off_idle(0.12);
+        assert!((filter.cost() / truth - 1.0).abs() < 0.2, "{} {truth}", filter.cost());
+        let costs = filter.experts.iter().map(|expert| expert.cost);
+        assert!(
+            costs.clone().all(|cost| cost > 0.5 * truth && cost < 2.0 * truth),
+            "{:?}",
+            costs.collect::<Vec<_>>()
+        );
     }
 
     /// Pods of which there are more in one window and fewer in the next, and of which it is known late what they use for nothing.

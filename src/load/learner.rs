@@ -39,6 +39,7 @@ const LEAST_EXPLAINED: f64 = 0.2;
 
 /// Windows that are added up at most, while they say nothing.
 const MOST_WINDOWS: u32 = 32;
+const MOST_WINDOWS_OF_FEW: u32 = 512;
 
 /// How much longer than of late durations must be, in what they weigh, to be called longer, and the windows after which
 /// "of late" counts half.
@@ -338,7 +339,9 @@ impl Learner {
             let requests = weights.requests(&of_pods.rates);
             let durations = self.durations(weights.weigh(&of_pods.rates) / requests, is_crowded);
             // Few requests are waited for; what idle pods drowned for so long, and their noise while nobody came, says nothing.
-            let is_few = self.small.requests > 0.0 && self.small.requests < LEAST_REQUESTS;
+            let is_few = self.small.requests > 0.0
+                && self.small.requests < LEAST_REQUESTS
+                && self.small.windows < MOST_WINDOWS_OF_FEW;
             if self.small.windows >= MOST_WINDOWS && !is_few {
                 self.small = Sums::default();
             }

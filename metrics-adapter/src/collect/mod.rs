@@ -27,6 +27,7 @@ pub mod prometheus;
 mod promql;
 mod protobuf;
 mod queried;
+mod seen_cpu;
 
 pub use access::{Access, Credentials, CredentialsError, Trust};
 pub use collector::{

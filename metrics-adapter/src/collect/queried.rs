@@ -15,6 +15,7 @@ use super::native;
 use super::page::{Query, absent};
 use super::prometheus::{Answer, Api, Endpoint, Histogram, QueryError, Series, Value};
 use super::promql::{PART, Part, PodNames, Workload};
+use super::seen_cpu::{OfPods, SeenCpu};
 use crate::board::ObjectKey;
 
 /// The pods of a workload whose load a metrics server tells.
@@ -70,6 +71,7 @@ pub struct ServerCollector {
     warned: bool,
     /// Metrics that the user named and the server did not know last time.
     absent: BTreeSet<String>,
+    cpu: SeenCpu,
 }
 
 impl ServerCollector {
@@ -83,7 +85,18 @@ impl ServerCollector {
         scraper: Scraper,
     ) -> Self {
         let api = Api::new(endpoint, scraper.clock.clone(), interval);
-        Self { key, query, window, api, pods, scraper, failing: None, warned: false, absent: BTreeSet::new() }
+        Self {
+            key,
+            query,
+            window,
+            api,
+            pods,
+            scraper,
+            failing: None,
+            warned: false,
+            absent: BTreeSet::new(),
+            cpu: SeenCpu::default(),
+        }
     }
 
     /// Why the server did not tell the load last time, for people.
@@ -122,7 +135,7 @@ impl ServerCollector {
     pub(crate) async fn ask(&mut self, pods: &QueriedPods) -> Result<Sample, QueriedError> {
         if matches!(&pods.names, PodNames::Known(names) if names.is_empty()) {
             // A pattern that matches no name would match the series without one.
-            return Ok(Told::default().sample(self.scraper.clock.now(), pods, self.window)?);
+            return Ok(Told::default().sample(self.scraper.clock.now(), pods, self.window, &mut self.cpu)?);
         }
         let workload = Workload { namespace: &self.key.namespace, pods: &pods.names, window: self.window };
         let answer = self.api.query(&workload.load(&self.query)).await?;
@@ -137,7 +150,7 @@ impl ServerCollector {
             (offered, told.offered),
         ]);
         note_absent(&self.key, &mut self.absent, absent.into_iter().map(str::to_owned).collect());
-        Ok(told.sample(at, pods, self.window)?)
+        Ok(told.sample(at, pods, self.window, &mut self.cpu)?)
     }
 }
 
@@ -164,13 +177,6 @@ struct Told {
     rejected: Option<f64>,
     work: Option<f64>,
     offered: Option<f64>,
-}
-
-/// A sum, and how many pods it is of.
-#[derive(Debug, Clone, Copy, Default)]
-struct OfPods {
-    sum: Option<f64>,
-    pods: Option<f64>,
 }
 
 /// One histogram as a server shows it.
@@ -235,20 +241,13 @@ impl Told {
         }
     }
 
-    /// CPU of the pods that tell their requests. A kubelet that is not reached takes its pods' CPU out of the sum and leaves their requests, which would
-    /// be cheaper requests: so the rest is taken to use as much as those that are seen, and where fewer than half are seen, CPU is not known.
-    fn cpu(&self, telling: u32) -> Result<Option<Cores>, ReadingError> {
-        for OfPods { sum, pods } in [self.container_cpu, self.process_cpu] {
-            let (Some(sum), seen) = (sum.map(cores).transpose()?, pods.map_or(0, whole)) else { continue };
-            if seen > 0 && 2 * u64::from(seen) >= u64::from(telling) {
-                let all = f64::from(telling.max(seen)) / f64::from(seen);
-                return Ok(Some(Cores::saturating(sum.get() * all)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn sample(self, at: Time, pods: &QueriedPods, window: Span) -> Result<Sample, ReadingError> {
+    fn sample(
+        self,
+        at: Time,
+        pods: &QueriedPods,
+        window: Span,
+        seen: &mut SeenCpu,
+    ) -> Result<Sample, ReadingError> {
         let telling = self.telling.map_or(0, whole);
         let reached = self.up.or(self.down).is_some();
         let (up, down) = (self.up.map_or(0, whole), self.down.map_or(0, whole));
@@ -270,7 +269,7 @@ impl Told {
             })
         });
         let group = Group {
-            cpu: self.cpu(telling)?,
+            cpu: seen.cores((self.container_cpu, self.process_cpu), telling, (at, window))?,
             in_flight: in_flight.transpose()?,
             rejected: self.rejected.map(|value| rate("the rate of rejections", value)).transpose()?,
             work: self.work.map(|value| rate("the rate of work", value)).transpose()?,
@@ -363,7 +362,7 @@ pub(super) fn cores(value: f64) -> Result<Cores, ReadingError> {
 }
 
 /// A number of pods; anything beyond is as good as the largest.
-fn whole(value: f64) -> u32 {
+pub(super) fn whole(value: f64) -> u32 {
     value as u32
 }
 
@@ -415,7 +414,7 @@ mod tests {
 
     fn sample(series: Vec<Series>, pods: &QueriedPods) -> Result<Sample, QueriedError> {
         let told = Told::of(Answer { at: AT, series, warned: false }, Some("route"))?;
-        Ok(told.sample(AT, pods, WINDOW)?)
+        Ok(told.sample(AT, pods, WINDOW, &mut SeenCpu::default())?)
     }
 
     fn rates_of(group: &Group) -> Vec<f64> {
@@ -445,28 +444,6 @@ mod tests {
         assert_eq!(group.histograms[0].busy(), Rate::new(1.5).ok());
         assert_eq!((group.cpu, group.rejected), (Cores::new(0.75).ok(), Rate::new(0.25).ok()));
         assert_eq!(group.in_flight, Some(InFlight { now: 4.0, change: -2.0 }));
-    }
-
-    /// A kubelet that is not reached takes its pods' CPU out of the sum, and their requests stay.
-    #[test]
-    fn pods_whose_cpu_is_not_seen_use_as_much_as_the_others() {
-        let cpu = |containers: Option<f64>, processes: Option<f64>| {
-            let told = [bucket("+Inf", 4.0), part("telling", 4.0)];
-            let of_containers =
-                containers.map(|pods| [part("container_cpu", 1.5), part("container_cpu_pods", pods)]);
-            let of_processes =
-                processes.map(|pods| [part("process_cpu", 1.2), part("process_cpu_pods", pods)]);
-            let series = told.into_iter().chain(of_containers.into_iter().chain(of_processes).flatten());
-            let sample = sample(series.collect(), &known(&["a", "b", "c", "d"])).unwrap();
-            sample.groups[0].cpu.map(Cores::get)
-        };
-        assert_eq!([4.0, 3.0, 2.0].map(|pods| cpu(Some(pods), None)), [1.5, 2.0, 3.0].map(Some));
-        // A starting pod uses CPU and tells no requests yet.
-        assert_eq!(cpu(Some(5.0), Some(4.0)), Some(1.5));
-        assert_eq!(cpu(Some(1.0), None), None);
-        // Nodes without a kubelet that tells.
-        assert_eq!((cpu(Some(1.0), Some(4.0)), cpu(None, Some(4.0))), (Some(1.2), Some(1.2)));
-        assert_eq!(cpu(None, None), None);
     }
 
     #[test]

@@ -29,6 +29,10 @@ impl CpuPerRequest {
             if scores && mean.requests > 0.0 {
                 mean.errors.add(idle * row.pods + requests * mean.cpu / mean.requests, row.cpu, keep);
             }
+            // What is left of the CPU then is what idle pods are wrongly thought to use.
+            if requests <= 0.0 {
+                continue;
+            }
             let keep = 0.5f64.powf(1.0 / half_life);
             mean.cpu = keep * mean.cpu + (row.cpu - idle * row.pods).max(0.0);
             mean.requests = keep * mean.requests + requests;

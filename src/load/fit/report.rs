@@ -8,6 +8,9 @@ use super::regression::Estimate;
 use super::score::Score;
 use super::{Candidate, CostFit};
 
+/// Share of the squared errors of the better rival that is clearly less than it.
+const CLEARLY: f64 = 0.9;
+
 /// Columns of the pods in any regression, and of CPU in that of the number of requests.
 const PODS: usize = 0;
 const CPU_AFTER_REQUESTS: usize = 2;
@@ -121,7 +124,7 @@ pub struct FitReport {
     pub mean_cost: Option<f64>,
     /// How well CPU was predicted.
     pub scores: Scores,
-    /// Whether the classes predicted better than both rivals.
+    /// Whether the classes predicted clearly better than both rivals.
     pub beats_rivals: bool,
     /// Whether CPU is read as spent before the requests were counted.
     pub lagged: bool,
@@ -149,7 +152,7 @@ impl FitReport {
                 qps: fit.qps.errors.score(),
                 cpu_per_request: fit.cpu_per_request.score(),
             },
-            beats_rivals: best.errors.mean_squared() < rivals,
+            beats_rivals: best.errors.mean_squared() < CLEARLY * rivals,
             lagged: fit.is_lagged(),
         }
     }

@@ -125,7 +125,8 @@ impl LoadModel {
 
     /// Goes on with what an earlier one has learned, if it weighed as this one does and is sound. Whether it does.
     pub fn take_up(&mut self, earlier: Self) -> bool {
-        let is_sound = earlier.learner.as_ref().is_none_or(Learner::is_sound);
+        let is_sound = earlier.learner.as_ref().is_none_or(Learner::is_sound)
+            && earlier.filter.as_ref().is_none_or(CostFilter::is_sound);
         let fits = earlier.weighing == self.weighing && is_sound;
         if fits {
             *self = earlier;
@@ -304,7 +305,9 @@ impl LoadModel {
         if self.filter.is_none() && requests > 0.0 {
             // A first window whose CPU is lost in that of idle pods is no request that costs nothing.
             let mut filter = CostFilter::new(if work > 0.0 { work / requests } else { 1.0 });
-            filter.take_off_idle(self.learner.as_ref().map_or(0.0, Learner::idle_metricsqps));
+            if let (Weighing::Fitted(_), Some(learner)) = (&self.weighing, &self.learner) {
+                filter.take_off_idle(learner.idle_metricsqps());
+            }
             self.filter = Some(filter);
         }
         let Some(filter) = &mut self.filter else { return };
