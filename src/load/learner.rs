@@ -353,7 +353,10 @@ impl Learner {
             let is_enough = self.small.requests >= LEAST_REQUESTS || few_are_enough;
             // What idle pods' noise drowns counts with what comes next.
             let is_enough = is_enough && requests > 0.0 && self.small.explained > 0.0;
-            is_vouched_for = is_enough && used > LEAST_EXPLAINED * self.small.cpu;
+            // A ratio is not to be that of what idle pods are wrongly thought to use.
+            let doubt = idle.interval.filter(|_| by_class).map_or(0.0, |(low, high)| high - low) / 2.0;
+            let least = (LEAST_EXPLAINED * self.small.cpu).max(doubt * self.small.pods / LEAST_EXPLAINED);
+            is_vouched_for = is_enough && used > least;
             if is_vouched_for {
                 let small = std::mem::take(&mut self.small);
                 let ratio = used / small.explained;
